@@ -21,8 +21,8 @@ from tests.support.api.client import APIClient
 from tests.support.commands import execute, manage, run, succeed, write_lines
 from tests.support.csp.reports import legacy
 from tests.support.factories import make_key, make_user
-from tests.support.processes import PACKAGES, PROJECT, free_port, own_database
-from tests.support.servers.live import Server
+from tests.support.processes import PACKAGES, PROJECT, Program, free_port, own_database
+from tests.support.servers.live import ANY_PORT
 
 COMMANDS = sorted(name for name, app in get_commands().items() if app in PACKAGES)
 USER = "alice"
@@ -192,13 +192,11 @@ def test_unreachable_database_is_one_line(directory: Path) -> None:
 )
 def test_server_logs_why_it_waits_for_the_database(tmp_path: Path, place: str, cause: str) -> None:
     url = f"postgresql://somebody:hunter2@{place}/none"
-    server = Server(log=tmp_path / "log", DATABASE_URL=url)
-    try:
+    more = {"DATABASE_URL": url, "CODERAPI_DATA_DIR": str(tmp_path)}
+    with Program("server", f"--http-address={ANY_PORT}", log=tmp_path / "log", **more) as server:
         server.wait_for_log("Waiting for the database, at most 30 s: ")
         server.end()
         logged = server.log.read_text()
-    finally:
-        server.kill_all()
     assert (cause in logged.splitlines()[0], "hunter2" in logged) == (True, False)
 
 

@@ -90,20 +90,15 @@ def test_killed_import_continues(tmp_path: Path) -> None:
     database = str(connection.settings_dict["NAME"])
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    program = Program(
-        "import_csp_reports",
-        str(pipe),
-        log=tmp_path / "log",
-        DATABASE_URL=in_database(os.environ["DATABASE_URL"], database),
-    )
-    try:
-        with pipe.open("wb") as source:
-            source.write(as_lines(*[legacy()] * 1500).encode())
-            source.flush()
-            wait_for(CommittedBatch.objects.filter(is_imported=True).exists)
-            program.end(signal.SIGKILL)
-    finally:
-        program.kill_all()
+    url = in_database(os.environ["DATABASE_URL"], database)
+    with (
+        Program("import_csp_reports", str(pipe), log=tmp_path / "log", DATABASE_URL=url) as program,
+        pipe.open("wb") as source,
+    ):
+        source.write(as_lines(*[legacy()] * 1500).encode())
+        source.flush()
+        wait_for(CommittedBatch.objects.filter(is_imported=True).exists)
+        program.end(signal.SIGKILL)
     file = write_lines(tmp_path / "a.jsonl", *[legacy()] * 1600)
     assert run("import_csp_reports", file).startswith("1,600 lines, of which 1,000 had")
     assert Group.objects.get().reports == 1600

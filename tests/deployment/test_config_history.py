@@ -200,12 +200,9 @@ def test_servers_and_workers_record_their_configuration() -> None:
         with obeying("--web-only", **database):
             listing = manage("list_config_revisions", **database)
         log = first.log.with_name("worker")
-        worker = Program("worker", log=log, CODER_HIDE_AI_TASKS="true", **database)
-        try:
+        with Program("worker", log=log, CODER_HIDE_AI_TASKS="true", **database):
             listed = partial(manage, "list_config_revisions", **database)
             wait_for(lambda: len(listed().stdout.splitlines()) == 3)
-        finally:
-            worker.kill_all()
     assert len(listing.stdout.splitlines()) == 2
     assert listing.stdout.count("running on") == 2
     assert "different configurations" in listing.stderr

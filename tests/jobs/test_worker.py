@@ -220,8 +220,7 @@ def test_worker_waits_for_its_migrations_and_runs_jobs_until_sigterm(tmp_path: P
         )
         database.execute("DELETE FROM django_migrations WHERE app = 'stats'")
         environment = {"DATABASE_URL": url, "CODER_UPDATE_CHECK": "false", "CODER_VERBOSE": "true"}
-        worker = Program("worker", log=tmp_path / "log", **environment)
-        try:
+        with Program("worker", log=tmp_path / "log", **environment) as worker:
             worker.wait_for_log("Jobs wait, because migrations of this release are missing")
             assert database.execute("SELECT count(*) FROM jobs_jobrun").fetchone() == (0,)
             database.execute("INSERT INTO django_migrations SELECT * FROM taken")
@@ -229,5 +228,3 @@ def test_worker_waits_for_its_migrations_and_runs_jobs_until_sigterm(tmp_path: P
             assert "Traceback" not in (tmp_path / "log").read_text()
             assert worker.end() == 0
             assert worker.all_processes() == []
-        finally:
-            worker.kill_all()

@@ -12,8 +12,8 @@ import pytest
 
 from tests.support.commands import succeed
 from tests.support.databases.tables import query
-from tests.support.processes import own_database, wait_for
-from tests.support.servers.live import Server, obeying
+from tests.support.processes import wait_for
+from tests.support.servers.live import Server, obeying, own_server
 from tests.support.stats_rows import agent_row
 
 ACCESS_URL = "https://coder.example.com"
@@ -306,11 +306,7 @@ def test_jobs_follow_their_options_and_agent_rows_are_accepted_by_default(plain:
 
 def test_empty_variable_disables_the_human_log(tmp_path: Path) -> None:
     logging = {"CODER_LOGGING_HUMAN": "", "CODER_LOGGING_JSON": "/dev/stderr"}
-    with own_database() as url:
-        server = Server("--web-only", log=tmp_path / "log", DATABASE_URL=url, **logging)
-        try:
-            server.wait_for_log(' answers"')
-        finally:
-            server.kill_all()
+    with own_server("--web-only", log=tmp_path / "log", **logging) as server:
+        assert server.logged("Starting on")
     lines = [json.loads(line) for line in server.log.read_text().splitlines()]
     assert "Starting on" in " ".join(line["message"] for line in lines)

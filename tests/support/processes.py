@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -134,7 +135,10 @@ def in_database(url: str, name: str) -> str:
 
 
 class Program:
-    """A command in its own session. A mark in the environment finds its processes."""
+    """A command in its own session. A mark in the environment finds its processes.
+
+    They are killed at the end of the block if the program is used as a context manager.
+    """
 
     entry: Sequence[str] = (sys.executable, str(PROJECT / "manage.py"))
     directory: Path | None = None
@@ -159,6 +163,12 @@ class Program:
                 # Only descriptors that are inheritable.
                 close_fds=False,
             )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill_all()
 
     @property
     def pid(self) -> int:

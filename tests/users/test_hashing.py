@@ -16,8 +16,7 @@ from tests.support.api.client import APIClient
 from tests.support.api.sending import after_too_many_sign_ins, send, validation_fields
 from tests.support.concurrency import at_once
 from tests.support.factories import PASSWORD, make_key, make_user
-from tests.support.processes import own_database
-from tests.support.servers.live import Server, own_server
+from tests.support.servers.live import own_server
 from users import passwords
 from users.models import User
 
@@ -72,29 +71,22 @@ def memory_of(pids: set[int], figure: str) -> int:
 
 
 def test_thirty_concurrent_sign_ins_are_answered_and_take_little_memory(tmp_path: Path) -> None:
-    with own_database() as database:
-        server = Server(
-            "--web-only", log=tmp_path / "log", DATABASE_URL=database, CODER_API_RATE_LIMIT="-1"
-        )
-        try:
-            assert server.port
-            workers = server.web_workers()
-            before = memory_of(workers, "VmRSS")
-            body = json.dumps(STRANGER).encode()
+    with own_server("--web-only", log=tmp_path / "log", CODER_API_RATE_LIMIT="-1") as server:
+        workers = server.web_workers()
+        before = memory_of(workers, "VmRSS")
+        body = json.dumps(STRANGER).encode()
 
-            def log_in(_: int) -> int:
-                return server.ask("/api/v2/users/login", method="POST", body=body).status
+        def log_in(_: int) -> int:
+            return server.ask("/api/v2/users/login", method="POST", body=body).status
 
-            def are_answered() -> bool:
-                with ThreadPoolExecutor(LOG_INS) as threads:
-                    statuses = set(threads.map(log_in, range(LOG_INS)))
-                return statuses == {401}
+        def are_answered() -> bool:
+            with ThreadPoolExecutor(LOG_INS) as threads:
+                statuses = set(threads.map(log_in, range(LOG_INS)))
+            return statuses == {401}
 
-            # On a busy machine, hashing may take longer than a request waits.
-            assert any(are_answered() for _ in range(TRIES))
-            assert memory_of(workers, "VmHWM") - before < 300 * MEBIBYTE
-        finally:
-            server.kill_all()
+        # On a busy machine, hashing may take longer than a request waits.
+        assert any(are_answered() for _ in range(TRIES))
+        assert memory_of(workers, "VmHWM") - before < 300 * MEBIBYTE
 
 
 def test_thirty_concurrent_changes_of_passwords_wait_for_each_other(tmp_path: Path) -> None:

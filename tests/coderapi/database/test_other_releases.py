@@ -146,12 +146,9 @@ def test_schema_that_is_too_new_is_refused(command: str, tmp_path: Path) -> None
 def test_worker_runs_on_a_newer_schema_while_it_may(tmp_path: Path) -> None:
     with own_database() as url:
         migrated_by_a_newer_release(url, SCHEMA + 1, SCHEMA)
-        worker = Program("worker", log=tmp_path / "log", DATABASE_URL=url)
-        try:
+        with Program("worker", log=tmp_path / "log", DATABASE_URL=url) as worker:
             worker.wait_for_log(WORKS)
             assert worker.end() == 0
-        finally:
-            worker.kill_all()
 
 
 def test_backup_of_a_newer_schema_is_not_restored(tmp_path: Path) -> None:

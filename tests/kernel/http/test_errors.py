@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import pytest
 from django.db import OperationalError, connection
-from django.http import HttpResponse, StreamingHttpResponse
-from django.http.response import HttpResponseBase
 from django.urls import path as route
 from django.urls import reverse
 from hypothesis import given
@@ -19,12 +16,9 @@ from hypothesis import strategies as st
 from coderapi.urls import handler400, handler403, handler404, handler500
 from kernel.http.body import parse_json
 from kernel.http.errors import APIError
-from kernel.http.threads import Threads
 from kernel.http.views.base import PublicAPIView
-from tests.support.api.asking import ask_in_loop
 from tests.support.api.calls import assert_one_shape
 from tests.support.api.client import APIClient
-from tests.support.processes import wait_for
 
 __all__ = ["handler400", "handler403", "handler404", "handler500", "urlpatterns"]
 # When a response is closed, Django checks its connections. So all these tests need database access.
@@ -280,33 +274,3 @@ def test_service_with_a_missing_migration_is_not_ready(anonymous: APIClient) -> 
         cursor.execute("DELETE FROM django_migrations WHERE app = 'sessions'")
     answer = anonymous.get("/readyz")
     assert (answer.status_code, answer.json()["migrations"]) == (503, "pending")
-
-
-def pieces(*found: bytes) -> Iterator[bytes]:
-    yield from found
-
-
-@pytest.mark.parametrize(
-    ("response", "is_stream", "content"),
-    [
-        (HttpResponse(b"ok"), False, [b"ok"]),
-        (StreamingHttpResponse(pieces()), True, []),
-        (StreamingHttpResponse(pieces(b"o", b"k")), True, [b"o", b"k"]),
-    ],
-)
-def test_complete_answer_is_closed_at_once_and_a_stream_by_the_server(
-    response: HttpResponseBase, is_stream: bool, content: list[bytes]
-) -> None:
-    closed: list[bool] = []
-    response._resource_closers.append(lambda: closed.append(True))  # type: ignore[attr-defined]
-    threads = Threads(lambda *_: response, 1)
-    answer = ask_in_loop(threads.respond({}, "", "1-2"))
-    assert (answer.pieces is not None, bool(closed)) == (is_stream, not is_stream)
-    found = [] if answer.pieces else [answer.body]
-    if answer.pieces:
-        while (piece := answer.pieces.next().result()) is not None:
-            found.append(piece)
-        answer.pieces.close(0, is_whole=True)
-        wait_for(lambda: bool(closed))
-    assert found == content
-    threads.stop()

@@ -12,6 +12,7 @@ import django.db
 import psycopg
 import pytest
 from django.core.exceptions import BadRequest
+from django.http import HttpResponse
 
 from kernel.futures import Pool
 from kernel.http.errors import APIError
@@ -81,6 +82,13 @@ def test_whole_response_has_its_length(started: Start, body: list[bytes]) -> Non
     assert answer.pieces is None
 
 
+def test_response_of_django_is_closed_at_once(started: Start) -> None:
+    response, closed = HttpResponse(b"ok"), threading.Event()
+    response._resource_closers.append(closed.set)  # type: ignore[attr-defined]
+    answer = respond(started(application(response)))
+    assert (answer.body, answer.pieces, closed.is_set()) == (b"ok", None, True)
+
+
 def occupied(submit: Callable[[Callable[[], None]], object]) -> threading.Event:
     """Occupies the only thread until the event is set."""
     begun, free = threading.Event(), threading.Event()
@@ -105,6 +113,7 @@ def test_slow_reader_of_a_stream_occupies_no_thread(started: Start) -> None:
         assert threads.submit(lambda: "free", "", "").result(DEADLINE_SECONDS) == "free"
         assert body.left == left
     assert pieces.next().result(DEADLINE_SECONDS) is None
+    assert not body.closed_in
     pieces.close(3, is_whole=True)
     wait_for(lambda: body.closed_in)
     assert body.closed_in != threading.main_thread()

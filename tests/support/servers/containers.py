@@ -195,10 +195,8 @@ def rehearsed(image: Image, **environment: str) -> Iterator[Rehearsal]:
         (image.secrets / "database_url").unlink()
         (image.secrets / "database_url").write_text(f"{url}\n")
         web = Container(image, "web", log=logs / "web.log", **environment)
-        running.callback(web.kill_all)
-        assert web.port
-        worker = Container(image, "worker", log=logs / "worker.log")
-        running.callback(worker.kill_all)
+        assert running.enter_context(web).port
+        worker = running.enter_context(Container(image, "worker", log=logs / "worker.log"))
         yield Rehearsal(image, web, worker, url)
 
 

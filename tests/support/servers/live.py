@@ -87,14 +87,11 @@ class Server(Program):
 
     def __enter__(self) -> Self:
         try:
-            self.wait_for_log(" answers\n")
+            self.wait_for_log(" answers")
         except BaseException:
             self.kill_all()
             raise
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self.kill_all()
 
     @property
     def owner_token(self) -> str:
