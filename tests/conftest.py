@@ -39,18 +39,13 @@ from tests.support.api.sending import forget_counts
 from tests.support.browsers import template_names
 from tests.support.csp.reports import fresh_writer
 from tests.support.databases import clusters
+from tests.support.databases.tables import END_OTHERS
 from tests.support.factories import make_key, make_user
 from tests.support.processes import DEADLINE_SECONDS, in_database, migrated, own_database, wait_for
 from tests.support.servers.certificates import Authority
 from tests.support.stats_rows import NOW
 from tokens.verification import batches
 from users.passwords import BoundedArgon2
-
-# A session may still run a statement of a process that a test has killed.
-END_OTHERS = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid()
-"""
 
 # Deletes rows in any order, because foreign keys are not checked meanwhile. The lock waits for
 # transactions of other threads. TRUNCATE takes six times as long for a small table, because it
@@ -149,6 +144,7 @@ def django_db_setup(
     listener.stop()
     shutil.rmtree(private_directory())
     close_connections()
+    # A session may still run a statement of a process that a test has killed.
     with connect_directly() as own:
         own.execute(END_OTHERS)
     with django_db_blocker.unblock():

@@ -28,7 +28,7 @@ from beside import client, identity
 from beside.identity import CoderIdentity
 from coderapi.openapi.document import openapi
 from kernel.http.wire import WireFormat
-from tests.support.api.callers import begun
+from tests.support.api.asking import begun
 from tests.support.api.client import browser_of
 from tests.support.api.role_matrix import BODIES
 from tests.support.api.role_matrix import MATRIX as OWN

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import psycopg
 import pytest
 from django.utils import timezone
 
@@ -21,6 +20,7 @@ from stats.jobs import COLLECT
 from tests.support.commands import write_lines
 from tests.support.concurrency import Senders
 from tests.support.databases.clusters import OwnCluster, own_cluster
+from tests.support.databases.tables import END_OTHERS, query
 from tests.support.processes import HANG_SECONDS, Program, wait_for
 from tests.support.servers.live import Server
 from tests.support.stats_rows import STATS, agent_row
@@ -44,11 +44,6 @@ WHERE NOT EXISTS (SELECT FROM jobs_jobrun WHERE job_name = %s AND started_at = c
 """
 
 
-def rows_of(url: str, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-    with psycopg.connect(url) as connection:
-        return connection.execute(query, parameters).fetchall()
-
-
 @pytest.fixture
 def cluster(open_directory: Path, migrated_cluster: Path) -> Iterator[OwnCluster]:
     with own_cluster(open_directory / "data", like=migrated_cluster) as cluster:
@@ -57,17 +52,19 @@ def cluster(open_directory: Path, migrated_cluster: Path) -> Iterator[OwnCluster
 
 @pytest.fixture
 def server(cluster: OwnCluster, open_directory: Path) -> Iterator[Server]:
-    yield from serve(cluster, open_directory)
+    with serving(cluster, open_directory) as server:
+        yield server
 
 
 @pytest.fixture
 def web_server(cluster: OwnCluster, open_directory: Path) -> Iterator[Server]:
     """Starts a server that takes no snapshots."""
-    yield from serve(cluster, open_directory, "--web-only")
+    with serving(cluster, open_directory, "--web-only") as server:
+        yield server
 
 
-def serve(cluster: OwnCluster, open_directory: Path, *arguments: str) -> Iterator[Server]:
-    server = Server(
+def serving(cluster: OwnCluster, open_directory: Path, *arguments: str) -> Server:
+    return Server(
         *arguments,
         log=open_directory / "log",
         DATABASE_URL=cluster.url,
@@ -77,8 +74,6 @@ def serve(cluster: OwnCluster, open_directory: Path, *arguments: str) -> Iterato
         CODER_UPDATE_CHECK="false",
         CODER_API_RATE_LIMIT="-1",
     )
-    yield server
-    server.kill_all()
 
 
 def command(cluster: OwnCluster, open_directory: Path, *arguments: str) -> Program:
@@ -133,23 +128,18 @@ class Agents(Senders):
 def test_kills_lose_and_duplicate_no_row(
     server: Server, cluster: OwnCluster, open_directory: Path
 ) -> None:
-    assert server.port
     with Agents(server, server.owner_token) as agents:
         agents.go_on(MORE_REQUESTS)
         os.kill(min(server.web_workers()), signal.SIGKILL)
         agents.go_on(MORE_REQUESTS)
-        with psycopg.connect(cluster.url, autocommit=True) as connection:
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
+        query(cluster.url, END_OTHERS)
         agents.go_on(MORE_REQUESTS)
-        before = rows_of(cluster.url, SNAPSHOTS)
+        before = query(cluster.url, SNAPSHOTS)
         cluster.kill()
         cluster.revive()
         agents.go_on(MORE_REQUESTS)
-        wait_for(lambda: len(rows_of(cluster.url, SNAPSHOTS)) > len(before), seconds=HANG_SECONDS)
-        assert rows_of(cluster.url, SNAPSHOTS)[: len(before)] == before
+        wait_for(lambda: len(query(cluster.url, SNAPSHOTS)) > len(before), seconds=HANG_SECONDS)
+        assert query(cluster.url, SNAPSHOTS)[: len(before)] == before
     sent = agents.acknowledged * BATCH
     assert agents.repeated
     assert counted(cluster, open_directory) == received(server, agents.token) == sent
@@ -166,10 +156,10 @@ class Collectors:
         return command(self.cluster, self.open_directory, "worker")
 
     def snapshots(self) -> list[tuple[Any, ...]]:
-        return rows_of(self.cluster.url, SNAPSHOTS)
+        return query(self.cluster.url, SNAPSHOTS)
 
     def is_running(self) -> bool:
-        return rows_of(self.cluster.url, RUNNING, COLLECT.name) != [(0,)]
+        return query(self.cluster.url, RUNNING, COLLECT.name) != [(0,)]
 
     def wait_for_more_than(self, before: list[tuple[Any, ...]]) -> None:
         wait_for(lambda: len(self.snapshots()) > len(before), seconds=HANG_SECONDS)
@@ -188,7 +178,6 @@ def test_killing_a_collector_loses_and_duplicates_no_snapshot(
     web_server: Server, cluster: OwnCluster, open_directory: Path
 ) -> None:
     collectors = Collectors(cluster, open_directory)
-    assert web_server.port
     with Agents(web_server, web_server.owner_token) as agents:
         for _ in range(KILLS):
             collectors.kill_one()
@@ -200,8 +189,8 @@ def test_killing_a_collector_loses_and_duplicates_no_snapshot(
     snapshots = collectors.snapshots()
     assert snapshots[: len(before)] == before
     # Each snapshot has a run. A killed run may have a snapshot, so there may be more snapshots.
-    assert rows_of(cluster.url, WITHOUT_RUN, COLLECT.name) == [(0,)]
-    assert (len(snapshots),) >= rows_of(cluster.url, SUCCEEDED, COLLECT.name)[0]
+    assert query(cluster.url, WITHOUT_RUN, COLLECT.name) == [(0,)]
+    assert (len(snapshots),) >= query(cluster.url, SUCCEEDED, COLLECT.name)[0]
     assert not collectors.is_running()
     sent = agents.acknowledged * BATCH
     assert counted(cluster, open_directory) == received(web_server, agents.token) == sent
@@ -219,7 +208,7 @@ def test_a_killed_import_can_be_run_again(
     ]
     path = write_lines(open_directory / "rows.jsonl", *rows)
     importer = command(cluster, open_directory, "import_agent_stats", path)
-    wait_for(lambda: rows_of(cluster.url, STORED) != [(False,)], seconds=HANG_SECONDS)
+    wait_for(lambda: query(cluster.url, STORED) != [(False,)], seconds=HANG_SECONDS)
     if victim == "postgres":
         cluster.kill()
         cluster.revive()

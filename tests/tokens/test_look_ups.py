@@ -14,7 +14,7 @@ from django.utils import timezone
 from kernel.db import listener
 from kernel.db.connections import DatabaseBusyError, connect_directly
 from kernel.http.errors import APIError
-from tests.support.api.callers import begun
+from tests.support.api.asking import begun
 from tests.support.api.client import APIClient
 from tests.support.api.sending import count_rejected_tokens
 from tests.support.factories import make_key, make_user

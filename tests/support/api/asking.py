@@ -1,4 +1,4 @@
-"""Runs generators of Asks in an event loop of a test."""
+"""Runs generators of Asks in an event loop of a test, also those that identify callers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import asyncio
 from typing import Any
 
 from kernel.http.asking import Asking, Inbox, Running, Submit
+from kernel.http.call import Call
+from kernel.http.results import Caller
+from tokens.verification.caller import identify
 
 
 def no_threads(query: Any) -> Any:
@@ -42,3 +45,18 @@ async def ask[T](asking: Asking[T], submit: Submit = no_threads) -> T:
 
 def ask_in_loop[T](asking: Asking[T], submit: Submit = no_threads) -> T:
     return asyncio.run(ask(asking, submit))
+
+
+def begun(*tokens: tuple[str, str]) -> list[Caller]:
+    """Returns the callers with these tokens and addresses. All requests begin together."""
+
+    async def caller(token: str, address: str) -> Caller:
+        headers = {"coder-session-token": token}
+        call = Call("GET", "/api/v2/deployment/ssh", "", headers, address, "http")
+        found = identify(call, address)
+        return found if isinstance(found, Caller) else await ask(found)
+
+    async def all_of_them() -> list[Caller]:
+        return await asyncio.gather(*(caller(*each) for each in tokens))
+
+    return asyncio.run(all_of_them())

@@ -13,13 +13,13 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from tests.support.coder.releases import SESSION_KINDS, V2_34, Release
+from tests.support.databases.tables import END_OTHERS
 from tests.support.processes import own_database
 from tests.support.stats_rows import agent_row
 
-# Disconnects the clients of an earlier test, which may hold locks.
-EMPTY = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid();
+# Clients of an earlier test may hold locks.
+EMPTY = f"""
+{END_OTHERS};
 DROP SCHEMA public CASCADE;
 CREATE SCHEMA public;
 GRANT USAGE ON SCHEMA public TO PUBLIC;
