@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from socket import SO_RCVBUF, SOL_SOCKET, create_connection, create_server, socket
+from socket import create_connection, create_server, socket
 from typing import Any
 
 import pytest
@@ -19,7 +19,7 @@ from kernel.http.exchange import Request
 from kernel.http.responses import Answer
 from tests.support.processes import DEADLINE_SECONDS, wait_for
 from tests.support.servers.application import HEAD, LARGE, LAST, Application, Pieces
-from tests.support.servers.serving import Serving, serving, until_the_end
+from tests.support.servers.serving import Serving, serving, unread, until_the_end
 
 USUAL = Limits()
 CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -483,23 +483,13 @@ def test_clients_with_a_response_keep_their_connections_when_many_addresses_conn
         assert statuses(until_the_end(server.connect(LAST, "127.0.2.1"))) == [200]
 
 
-def unread(server: Serving, address: str = "127.0.0.1", *headers: str) -> socket:
-    """Returns a connection that does not read its response."""
-    client = socket()
-    client.setsockopt(SOL_SOCKET, SO_RCVBUF, 4096)
-    client.bind((address, 0))
-    client.connect(("127.0.0.1", server.port))
-    client.sendall(get("/large", *headers))
-    return client
-
-
 def test_clients_that_do_not_read_make_room_for_others(served: Served) -> None:
     server = served(sweep_seconds=0.01, connections=4, closed_together=1)
     other = server.connect(HEAD + b"\r\n")
     assert is_ok(other)
     with ExitStack() as stack:
         for _ in range(3):
-            stack.enter_context(unread(server, "127.0.0.2"))
+            stack.enter_context(unread(server.port, get("/large"), address="127.0.0.2"))
         wait_for(lambda: len(server.clients.stalled) == 3)
         assert is_ok(server.connect(HEAD + b"\r\n"))
         wait_for(lambda: server.clients.addresses["127.0.0.2"] <= 2)
@@ -509,7 +499,8 @@ def test_clients_that_do_not_read_make_room_for_others(served: Served) -> None:
 
 def test_bytes_that_clients_do_not_read_are_limited(served: Served) -> None:
     server = served(sweep_seconds=0.01, unsent_bytes=len(LARGE) * 3 // 2)
-    with unread(server), unread(server):
+    large = get("/large")
+    with unread(server.port, large), unread(server.port, large):
         wait_for(lambda: len(server.clients.open) == 1 and server.clients.stalled)
 
 
@@ -521,7 +512,7 @@ def test_client_that_does_not_read_is_disconnected(served: Served, headers: list
         server.later(USUAL.stalled_seconds + 1)
         return not server.clients.open
 
-    with unread(server, "127.0.0.1", *headers):
+    with unread(server.port, get("/large", *headers)):
         wait_for(lambda: server.clients.open)
         wait_for(is_disconnected)
 

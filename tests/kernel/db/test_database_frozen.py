@@ -6,9 +6,8 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from socket import create_connection
 from typing import Any
 
 import psycopg
@@ -20,9 +19,10 @@ from kernel.db.listener import DEAF_AFTER_SECONDS
 from tests.support.concurrency import Senders
 from tests.support.databases.clusters import OwnCluster, own_cluster
 from tests.support.databases.tables import query
-from tests.support.processes import DEADLINE_SECONDS, free_port, wait_for
+from tests.support.processes import free_port, wait_for
 from tests.support.servers.live import Server, send
 from tests.support.servers.proxies import is_open
+from tests.support.servers.serving import stalled
 
 TOKENS = "/api/v2/users/me/keys/tokens"
 ME = "/api/v2/users/me"
@@ -136,6 +136,8 @@ def test_health_checks_do_not_wait_for_threads(cluster: OwnCluster, tmp_path: Pa
 
 # Many more than the server has threads. Each client needs a lookup.
 CROWD = 150
+# The addresses of clients whose bodies never arrive.
+SLOW = [f"127.0.1.{number}" for number in range(1, 21)]
 KEYS = 5_000
 MAKE_KEYS = """
 INSERT INTO tokens_apikey SELECT made.* FROM
@@ -180,17 +182,6 @@ def crowd(port: int, secret: str) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def slow_bodies(port: int, *, count: int) -> Iterator[None]:
-    """Keeps requests open, each from its own address. Their bodies never arrive."""
-    head = b"POST /api/v2/users/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500\r\n\r\na"
-    with ExitStack() as opened:
-        for number in range(count):
-            address = ("127.0.0.1", port), DEADLINE_SECONDS, (f"127.0.1.{number + 1}", 0)
-            opened.enter_context(closing(create_connection(*address))).sendall(head)
-        yield
-
-
 @pytest.mark.parametrize("broken", [locked, OwnCluster.frozen])
 def test_waiting_crowd_and_slow_bodies_do_not_delay_other_requests(
     cluster: OwnCluster,
@@ -221,7 +212,7 @@ def test_waiting_crowd_and_slow_bodies_do_not_delay_other_requests(
         # A healthy service with the same crowd shows how busy the machine is.
         with crowd(server.port, token[11:]):
             usual = max(probe() for _ in range(3))
-        with broken(cluster), crowd(server.port, token[11:]), slow_bodies(server.port, count=20):
+        with broken(cluster), crowd(server.port, token[11:]), stalled(server.port, addresses=SLOW):
             # The machine may become busier now and then. Waiting threads would delay every probe.
             wait_for(lambda: probe() < MAX_SECONDS + usual)
             # On a busy machine, a heartbeat may be late, and the cache is disabled until the next.

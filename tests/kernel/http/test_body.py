@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing
 from pathlib import Path
-from socket import SHUT_WR, create_connection, socket
+from socket import SHUT_WR, create_connection
 
 import pytest
 from hypothesis import given
@@ -19,6 +18,7 @@ from tests.support.databases.tables import query
 from tests.support.processes import HANG_SECONDS
 from tests.support.servers.live import Server, send, server_fixture
 from tests.support.servers.proxies import Proxy, needs_nginx
+from tests.support.servers.serving import stalled
 
 CAP = 1000
 LOGIN, REPORTS = "/api/v2/users/login", "/api/v2/csp/reports"
@@ -65,22 +65,8 @@ server = server_fixture(
 )
 
 
-def stall(port: int, *, path: str = LOGIN, length: int = 500) -> socket:
-    """Opens a connection, and sends a request with an incomplete body."""
-    connection = create_connection(("127.0.0.1", port), timeout=HANG_SECONDS)
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\na"
-    connection.sendall(head.encode())
-    return connection
-
-
-@contextmanager
-def stalled(port: int, *, count: int) -> Iterator[list[socket]]:
-    with ExitStack() as attack:
-        yield [attack.enter_context(closing(stall(port))) for _ in range(count)]
-
-
 def test_stalled_bodies_do_not_disturb_other_requests(server: Server) -> None:
-    with stalled(server.port, count=600):
+    with stalled(server.port, addresses=["127.0.0.1"] * 600):
         assert {server.ask("/api/v2/buildinfo").status for _ in range(100)} == {200}
         # The same address can still send bodies.
         assert server.ask(LOGIN, method="POST", body=b"{}").status == 400
@@ -88,7 +74,10 @@ def test_stalled_bodies_do_not_disturb_other_requests(server: Server) -> None:
 
 @needs_nginx
 def test_stalled_bodies_do_not_pass_the_proxy(server: Server, tmp_path: Path) -> None:
-    with Proxy(tmp_path, server.port).running() as proxy, stalled(proxy.http_port, count=130):
+    with (
+        Proxy(tmp_path, server.port).running() as proxy,
+        stalled(proxy.http_port, addresses=["127.0.0.1"] * 130),
+    ):
         assert {send(proxy.http_port, "/api/v2/buildinfo").status for _ in range(100)} == {200}
         assert server.ask(LOGIN, method="POST", body=b"{}").status == 400
 

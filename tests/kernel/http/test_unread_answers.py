@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from select import select
-from socket import SO_RCVBUF, SOL_SOCKET, socket
+from socket import socket
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,6 +26,7 @@ from tests.support.csp.reports import in_admin
 from tests.support.databases.tables import query
 from tests.support.processes import DEADLINE_SECONDS, wait_for
 from tests.support.servers.live import Server, server_fixture
+from tests.support.servers.serving import unread
 from tests.support.token_lists import LONG_LIST, TOKENS, make_tokens
 from tokens.models import APIKey
 from users.models import User
@@ -45,14 +46,9 @@ server = server_fixture(
 
 
 def ask(server: Server, path: str, token: str = "", *, times: int = 1) -> socket:
-    """Sends a request `times` times, from a client with a small receive buffer."""
-    client = socket()
-    client.setsockopt(SOL_SOCKET, SO_RCVBUF, 4096)
-    client.settimeout(30)
-    client.connect(("127.0.0.1", server.port))
+    """Sends a request `times` times."""
     head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nCoder-Session-Token: {token}\r\n\r\n"
-    client.sendall(head.encode() * times)
-    return client
+    return unread(server.port, head.encode() * times)
 
 
 def all_answered(clients: list[socket]) -> bool:

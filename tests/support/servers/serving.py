@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import ssl
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
-from socket import create_connection, create_server, socket
+from socket import SO_RCVBUF, SOL_SOCKET, create_connection, create_server, socket
 from typing import Any
 
 import uvloop
@@ -97,6 +97,27 @@ def serving(
         for each in found.opened:
             each.close()
     assert not thread.is_alive()
+
+
+def unread(port: int, sent: bytes, *, address: str = "127.0.0.1") -> socket:
+    """Returns a connection that sends this, and does not read what it gets."""
+    client = socket()
+    client.setsockopt(SOL_SOCKET, SO_RCVBUF, 4096)
+    client.settimeout(DEADLINE_SECONDS)
+    client.bind((address, 0))
+    client.connect(("127.0.0.1", port))
+    client.sendall(sent)
+    return client
+
+
+@contextmanager
+def stalled(port: int, *, addresses: Sequence[str]) -> Iterator[None]:
+    """Keeps a request of each address open. Their bodies never arrive."""
+    head = b"POST /api/v2/users/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500\r\n\r\na"
+    with ExitStack() as opened:
+        for address in addresses:
+            opened.enter_context(closing(unread(port, head, address=address)))
+        yield
 
 
 def until_the_end(client: socket) -> bytes:
