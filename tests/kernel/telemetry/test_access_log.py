@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import resource
 import signal
 import subprocess
@@ -37,9 +36,6 @@ ENTRY = Entry(
     seconds=0.0012345,
     request_id="bcbdef06-1ac2-475c-b242-acf849b2e8a1",
     user_agent="curl/8",
-)
-COMMON = re.compile(
-    r'(\S+) - - \[[^]]+\] "(\w+) (\S+) HTTP/1\.[01]" (\d{3}) (\d+) (\d+\.\d{3}) ([0-9a-f-]+)'
 )
 
 
