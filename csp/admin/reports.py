@@ -35,6 +35,7 @@ from kernel.admin import (
 )
 
 NO_KEY = "none"
+key_name = column("ingest_key", lambda name: name or NO_KEY, "ingest key")
 
 
 @admin.register(Report)
@@ -91,11 +92,10 @@ class KeyFilter(ValuesFilter):
 
 @admin.register(Rejection)
 class RejectionAdmin(ReadOnlyAdmin):
-    list_display = ["day", "reason", "key_name", "from_origin", "requests", "last"]
+    list_display = ["day", "reason", key_name, "from_origin", "requests", "last"]
     list_filter = ["reason", ("ingest_key", KeyFilter)]
     search_fields = ["origin"]
 
-    key_name = column("ingest_key", lambda name: name or NO_KEY, "ingest key")
     from_origin = column("origin", lambda origin: origin or "none", "origin")
     last = time_column("last_seen", "last")
 
@@ -108,7 +108,7 @@ class OtherReportAdmin(ExportingAdmin):
         "kind_of_page",
         "distinct_clients",
         "reports",
-        "key_name",
+        key_name,
         "seen",
     ]
     list_filter = [("type", ValuesFilter), SiteFilter, ("ingest_key", KeyFilter)]
@@ -116,7 +116,6 @@ class OtherReportAdmin(ExportingAdmin):
     # The sketch of the clients is a list of hashes.
     exclude = ["client_sketch"]
 
-    key_name = column("ingest_key", lambda name: name or NO_KEY, "ingest key")
     distinct_clients = column("client_days", partial(humanized, exact=SKETCH - 1), "client days")
     seen = time_column("last_seen", "last seen")
 

@@ -19,6 +19,7 @@ from csp.scrubbing.address import address_of
 # A dry run, and the facets of a group, read only the newest stored reports of a group.
 MAX_READ = 5_000
 GROUPS_AT_ONCE = 100
+MAX_EXAMPLES = 5
 # Announces a change of a noise rule.
 RULE_TOPIC = "noise_rule"
 
@@ -115,10 +116,10 @@ def daily_hits(rule: NoiseRule, *, now: datetime, days: int) -> list[tuple[date,
     return sorted(counted, reverse=True)
 
 
-def examples(rule: NoiseRule, *, limit: int = 5) -> QuerySet[Report]:
+def examples(rule: NoiseRule) -> QuerySet[Report]:
     """Returns stored reports of groups that the rule hides, or matched in the newest hours."""
     newest = _HOURS.filter(noise_rule_id=rule.pk).order_by("-hour")
-    hidden = rule.groups.order_by("-last_seen").values_list("pk", flat=True)[:limit]
-    matched = newest.values_list("group", flat=True)[:limit]
+    hidden = rule.groups.order_by("-last_seen").values_list("pk", flat=True)[:MAX_EXAMPLES]
+    matched = newest.values_list("group", flat=True)[:MAX_EXAMPLES]
     reports = Report.objects.filter(group_id__in={*hidden, *matched})
-    return reports.filter(Q(noise_rule_id=rule.pk) | Q(group_id__in=set(hidden)))[:limit]
+    return reports.filter(Q(noise_rule_id=rule.pk) | Q(group_id__in=set(hidden)))[:MAX_EXAMPLES]

@@ -67,9 +67,7 @@ class Seen(NamedTuple):
     source_file: str
 
 
-def newest_reports(
-    since: Mapping[UUID, datetime], *, rules: Sequence[int] = (0,), limit: int = MAX_READ
-) -> list[Seen]:
+def newest_reports(since: Mapping[UUID, datetime], *, rules: Sequence[int] = (0,)) -> list[Seen]:
     """Returns the newest reports of the groups since these times, the newest first.
 
     The reports are those that one of the noise rules matched, or none: 0.
@@ -78,7 +76,7 @@ def newest_reports(
         return []
     with connection.cursor() as cursor:
         # `fetch` would use one plan for all groups, which sorts all reports of a large group.
-        each = max(1, limit // len(since))
+        each = max(1, MAX_READ // len(since))
         cursor.execute(_NEWEST, [list(since), list(since.values()), list(rules), each])
         return [Seen(*row) for row in cursor.fetchall()]
 

@@ -60,6 +60,7 @@ class WindowSerializer(WireSerializer):
     days = serializers.IntegerField(help_text="The number of days, including today.")
 
 
+CLIENT_DAYS_HELP = "The number of different clients on each day, summed over the days."
 WINDOW_HELP = "The period of `reports`, `noise_reports`, `pages` and `client_days`."
 
 
@@ -219,9 +220,7 @@ class GroupVersionSerializer(WireSerializer):
     example = {"version": "2.29.0", "client_days": 12}
 
     version = serializers.CharField(help_text="The version.")
-    client_days = serializers.IntegerField(
-        help_text="The number of different clients on each day, summed over the days."
-    )
+    client_days = serializers.IntegerField(help_text=CLIENT_DAYS_HELP)
 
 
 class HashSerializer(WireSerializer):
@@ -237,9 +236,7 @@ class HashSerializer(WireSerializer):
     hash = serializers.CharField(
         help_text="The hash, for the attribute `integrity`, and in quotes for a policy."
     )
-    client_days = serializers.IntegerField(
-        help_text="The number of different clients on each day, summed over the days."
-    )
+    client_days = serializers.IntegerField(help_text=CLIENT_DAYS_HELP)
 
 
 class GroupWithWindowSerializer(GroupSerializer):
@@ -430,9 +427,7 @@ class OtherReportSerializer(WireSerializer):
     first_seen = serializers.DateTimeField(help_text="When the first report arrived.")
     last_seen = serializers.DateTimeField(help_text="When the newest report arrived.")
     reports = serializers.IntegerField(help_text="The number of reports.")
-    client_days = serializers.IntegerField(
-        help_text="The number of different clients on each day, summed over the days."
-    )
+    client_days = serializers.IntegerField(help_text=CLIENT_DAYS_HELP)
 
 
 class OtherReportsSerializer(WireSerializer):
