@@ -193,19 +193,9 @@ class ConfigFormat:
 
 
 def _url_members(url: ParsedURL) -> dict[str, Any]:
-    return {
-        "scheme": url.scheme,
-        "opaque": url.opaque,
-        "user": {},
-        "host": url.host,
-        "path": _text(url.path),
-        "rawPath": url.raw_path,
-        "omitHost": url.omit_host,
-        "forceQuery": url.force_query,
-        "rawQuery": url.raw_query,
-        "fragment": _text(url.fragment),
-        "rawFragment": url.raw_fragment,
-    }
+    # The members are in the order of the fields of ParsedURL.
+    members = dict(zip(URL_MEMBERS["properties"], dataclasses.astuple(url), strict=True))
+    return members | {"user": {}, "path": _text(url.path), "fragment": _text(url.fragment)}
 
 
 def _text(decoded: str) -> str:

@@ -31,7 +31,7 @@ from kernel.text.durations import DURATION, to_nanoseconds
 from kernel.text.humanize import plural
 from stats.history.points import Range, parse_range, points
 from stats.ingest.body import read_rows
-from stats.ingest.ingestion import ingest
+from stats.ingest.ingestion import parse, store
 from stats.ingest.rows import Rejection
 from stats.rollups.builder import TOPIC
 from stats.selectors import newest_snapshot, snapshot_at
@@ -159,7 +159,8 @@ class AgentRowsView(APIView):
     )
     def post(self, request: Request) -> HttpResponse:
         encoding = request.headers.get("Content-Encoding", "")
-        result = ingest(read_rows(request._request.body, encoding=encoding), now=timezone.now())
+        rows = read_rows(request._request.body, encoding=encoding)
+        result = store(parse(rows), now=timezone.now())
         if result.rejections and not result.accepted and not result.duplicates:
             raise _all_rejected(result.rejections)
         return json_response(IngestResultSerializer(result).data)

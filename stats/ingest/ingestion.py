@@ -82,11 +82,6 @@ class Parsed:
     rejections: list[Rejection] = field(default_factory=list)
 
 
-def ingest(rows: Iterable[Numbered], *, now: datetime) -> IngestResult:
-    """Stores the valid rows in one transaction. Each row has its kind in the member `kind`."""
-    return store(parse(rows), now=now)
-
-
 def parse(rows: Iterable[Numbered], *, kind: str = "") -> Parsed:
     """Parses rows without using the database.
 
