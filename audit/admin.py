@@ -103,10 +103,7 @@ class EntryAdmin(ReadOnlyAdmin):
     @admin.display(ordering="actor_name")
     def actor(self, entry: Entry) -> str:
         """Returns a link to the entries of the actor."""
-        name = entry.actor_name or "Not signed in"
-        if entry.actor_id is None:
-            return name
-        return format_html('<a href="{}">{}</a>', entries_page(person=entry.actor_id), name)
+        return _link_to_person(entry.actor_id, entry.actor_name or "Not signed in")
 
     @admin.display(ordering="target_name")
     def target(self, entry: Entry) -> str:
@@ -120,10 +117,8 @@ class EntryAdmin(ReadOnlyAdmin):
     @admin.display(description="concerns")
     def subject(self, entry: Entry) -> str:
         """Returns a link to the entries that concern the same user."""
-        if entry.subject_id is None:
-            return "no user"
-        name = entry.subject_name or str(entry.subject_id)
-        return format_html('<a href="{}">{}</a>', entries_page(person=entry.subject_id), name)
+        name = entry.subject_name or str(entry.subject_id or "no user")
+        return _link_to_person(entry.subject_id, name)
 
     @admin.display(description="before and after")
     def changes(self, entry: Entry) -> str:
@@ -146,6 +141,12 @@ class EntryAdmin(ReadOnlyAdmin):
             content_type="application/jsonl; charset=utf-8",
             name="audit.jsonl",
         )
+
+
+def _link_to_person(user_id: uuid.UUID | None, name: str) -> str:
+    if user_id is None:
+        return name
+    return format_html('<a href="{}">{}</a>', entries_page(person=user_id), name)
 
 
 def _text(values: dict[str, Any], name: str) -> str:

@@ -22,8 +22,9 @@ MAX_EVENTS = 10_000
 
 def _expiring(now: datetime, until: datetime) -> APIKeyQuerySet:
     """Returns the tokens in use that expire before `until`. Sessions are not tokens."""
-    keys = APIKey.objects.minted().filter(login_type=APIKey.LoginType.TOKEN)
-    return keys.filter(expires_at__gt=now, expires_at__lt=until, last_used__gt=now - USED)
+    return APIKey.objects.tokens().filter(
+        expires_at__gt=now, expires_at__lt=until, last_used__gt=now - USED
+    )
 
 
 @register

@@ -7,14 +7,13 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from kernel.text.durations import DurationError, parse_positive_duration
+from kernel.text.durations import DurationError, parse_positive_duration, to_timedelta
 from kernel.text.humanize import ago, on_hover
 
 MIN_LIFETIME_NS = 10**9
 DAY_NS = 86_400 * MIN_LIFETIME_NS
 ONE_DAY = f"One day is {DAY_NS}."
 SOON = timedelta(days=7)
-SOON_NS = 7 * DAY_NS
 # The use of a key is written at most once in this interval.
 TOUCH_INTERVAL = timedelta(hours=1)
 
@@ -32,7 +31,7 @@ def parse_lifetime(text: str) -> int:
 
 def expires_soon(expires_at: datetime, lifetime_ns: int, *, now: datetime) -> bool:
     """Returns whether a key expires within a week. False for lifetimes of a week or less."""
-    return lifetime_ns > SOON_NS and expires_at - now < SOON
+    return to_timedelta(lifetime_ns) > SOON and expires_at - now < SOON
 
 
 def last_use(moment: datetime | None, *, now: datetime) -> str:

@@ -25,17 +25,17 @@ def key_by_id(key_id: str, *, action: str, viewer: KeyIdentity) -> APIKey:
 
     Raises: APIError 404 for an unknown id, or if the viewer may not do the action on the key.
     """
-    found = None if "\0" in key_id else APIKey.objects.filter(id=key_id).first()
-    return _allowed(found, viewer, action)
+    return _allowed(APIKey.objects.all(), viewer, action, id=key_id)
 
 
 def token_by_name(user: User, name: str, *, viewer: KeyIdentity) -> APIKey:
     """Returns the user's token with this name. Raises: APIError 404 as `key_by_id` does."""
-    found = None if "\0" in name else APIKey.objects.filter(user=user, token_name=name).first()
-    return _allowed(found, viewer, "api_key:read")
+    return _allowed(APIKey.objects.filter(user=user), viewer, "api_key:read", token_name=name)
 
 
-def _allowed(key: APIKey | None, viewer: KeyIdentity, action: str) -> APIKey:
+def _allowed(keys: APIKeyQuerySet, viewer: KeyIdentity, action: str, **wanted: str) -> APIKey:
+    # PostgreSQL rejects the character NUL.
+    key = None if "\0" in "".join(wanted.values()) else keys.filter(**wanted).first()
     if key is None or refusal(viewer, action, of=Owner(str(key.user_id)), object_id=key.id):
         raise not_found()
     return key
@@ -129,9 +129,7 @@ def own_keys(viewer: KeyIdentity, *, now: dt.datetime) -> APIKeyQuerySet:
 
 def own_token(key_id: str, *, viewer: KeyIdentity, now: dt.datetime) -> APIKey:
     """Returns the viewer's live token with this id if they may change it. Raises: APIError 404."""
-    own = own_keys(viewer, now=now).tokens()
-    found = None if "\0" in key_id else own.filter(id=key_id).first()
-    return _allowed(found, viewer, "api_key:update")
+    return _allowed(own_keys(viewer, now=now).tokens(), viewer, "api_key:update", id=key_id)
 
 
 CALENDAR_DAYS = 90
