@@ -28,6 +28,7 @@ from kernel.db.connections import (
     setting,
     sqlstate,
 )
+from kernel.db.failures import NO_CONNECTION, cause_of
 from kernel.db.locks import is_locked, retry_when_locked
 from kernel.db.schema_number import record_schema
 from kernel.loops import Backoff
@@ -44,12 +45,6 @@ PAUSE_SECONDS = 3.0
 # How long to wait for the database, because Docker Compose may start it at the same time.
 DATABASE_SECONDS = 30.0
 INSUFFICIENT_PRIVILEGE = "42501"
-# The beginnings of libpq's messages for errors that pass: PostgreSQL starts, stops or recovers
-# (57P03), or has no free connection (53300). libpq provides no code for a failed connection.
-TEMPORARY = (
-    *("the database system is", "sorry, too many clients", "remaining connection slots"),
-    *("too many connections",),
-)
 
 
 def bring_up_to_date() -> None:
@@ -197,7 +192,7 @@ def connect_patiently(stop: Event | None = None) -> psycopg.Connection[tuple[boo
             return connect_directly()
         except psycopg.OperationalError as error:
             reason = str(error).partition("\n")[0]
-            if time.monotonic() > deadline or not is_temporary(str(error)):
+            if time.monotonic() > deadline or not is_temporary(error):
                 raise CommandError(f"The database cannot be used: {reason}") from error
             if not backoff.failures:
                 logger.warning(
@@ -207,6 +202,9 @@ def connect_patiently(stop: Event | None = None) -> psycopg.Connection[tuple[boo
             raise CommandError("Stopped while waiting for the database.")
 
 
-def is_temporary(error: str) -> bool:
+def is_temporary(error: psycopg.OperationalError) -> bool:
     """Returns whether a retry can help. Errors such as a wrong password are not temporary."""
-    return "FATAL" not in error or any(text in error for text in TEMPORARY)
+    text = str(error)
+    # libpq provides no code. "The database system is" starting, stopping or recovering.
+    is_passing = "the database system is" in text or cause_of(error) == NO_CONNECTION
+    return is_passing or "FATAL" not in text

@@ -1,8 +1,12 @@
 """The releases of Coder, and what differs between them.
 
-`RULES` has one row for each difference that matters here. This is the only module that compares
-versions. Other modules call `Rule.applies_to`, or detect the difference themselves, for example by
-the columns of a table.
+This is the only module that compares versions. Other modules call `Rule.applies_to`, or detect the
+difference themselves:
+
+* Since 2.38.0, an agent row has the column `session_counts`. Before, it has four columns with
+  numbers of sessions. `beside.checks.database` looks at the columns.
+* Since 2.34.0, bytes are summed over all rows, unless the experiment `workspace-usage` is enabled.
+  Before, they are summed over rows with a latency (`stats.statistics`).
 
 A build from source has the version `0.0.0-devel+<commit>`, whatever its age. It counts as the
 newest release. `kernel.coder.running` returns the release that is running.
@@ -53,19 +57,12 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A difference between releases of Coder.
-
-    Coder has the behavior `now` since the release `since`, and had the behavior `before` earlier.
-    `used_in` is the file that needs to know it.
-    """
+    """A difference between releases of Coder: a behavior that Coder has since a release."""
 
     since: str
-    now: str
-    before: str
-    used_in: str
 
     def applies_to(self, version: str) -> bool:
-        """Returns whether a Coder with this version has the behavior `now`.
+        """Returns whether a Coder with this version has the behavior.
 
         A version that is unknown or not valid counts as the newest release.
         """
@@ -75,47 +72,13 @@ class Rule:
             return True
 
 
-EXPIRES_TOKENS = Rule(
-    since="2.29.0",
-    now="`PUT /users/{user}/keys/{id}/expire` expires a token.",
-    before="A token can only be deleted.",
-    used_in="beside/token_policy.py",
-)
-ENFORCES_SCOPES = Rule(
-    since="2.29.0",
-    now="The members `scopes` and `allow_list` limit a token.",
-    before="Only the member `scope` limits a token. The other two are accepted and ignored.",
-    used_in="beside/token_policy.py",
-)
-NEVER_IS_1970 = Rule(
-    since="2.29.0",
-    now="The `last_used` of a token that was never used is in the year 1970.",
-    before="It is in the year 1.",
-    used_in="kernel/coder/releases.py",
-)
-COUNTS_BY_APPLICATION = Rule(
-    since="2.38.0",
-    now="An agent row has the column `session_counts`, with a number for each application.",
-    before="An agent row has four columns with numbers of sessions. The columns show which it is.",
-    used_in="beside/checks/database.py",
-)
-SUMS_ALL_BYTES = Rule(
-    since="2.34.0",
-    now="Bytes are summed over all rows, unless the experiment `workspace-usage` is enabled.",
-    before="Bytes are summed over rows with a latency.",
-    used_in="stats/statistics.py",
-)
-OPTIONS = Rule(
-    since=CATALOGUE,
-    now="The configuration has the options of the catalogue.",
-    before="The configuration has fewer options.",
-    used_in="options/catalogue.py",
-)
-RULES = (
-    *(EXPIRES_TOKENS, ENFORCES_SCOPES, NEVER_IS_1970),
-    *(COUNTS_BY_APPLICATION, SUMS_ALL_BYTES, OPTIONS),
-)
+# `PUT /users/{user}/keys/{id}/expire` expires a token. Before, a token can only be deleted.
+EXPIRES_TOKENS = Rule("2.29.0")
+# The members `scopes` and `allow_list` limit a token. Before, they are accepted and ignored, and
+# only the member `scope` limits a token.
+ENFORCES_SCOPES = Rule("2.29.0")
 
+# The `last_used` of a token that was never used. Before 2.29.0, it is in the year 1.
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 

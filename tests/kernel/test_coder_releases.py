@@ -10,11 +10,12 @@ import pytest
 from kernel.coder import running as running_coder
 from kernel.coder.releases import (
     CATALOGUE,
+    ENFORCES_SCOPES,
     EXPIRES_TOKENS,
     NEWEST,
     OLDEST,
-    RULES,
     Release,
+    Rule,
     last_use,
 )
 from kernel.release import ROOT
@@ -54,13 +55,10 @@ def test_rule_applies_from_a_release_on(version: str, applies: bool) -> None:
     assert EXPIRES_TOKENS.applies_to(version) is applies
 
 
-def test_rules_are_about_supported_releases_and_name_files() -> None:
-    for rule in RULES:
-        assert Release.parse(OLDEST).version < Release.parse(rule.since).version
-        assert Release.parse(rule.since).version <= Release.parse(NEWEST).version
-        assert (ROOT / rule.used_in).is_file(), rule.used_in
-        assert rule.now.endswith(".")
-        assert rule.before.endswith(".")
+@pytest.mark.parametrize("rule", [EXPIRES_TOKENS, ENFORCES_SCOPES])
+def test_rules_are_about_supported_releases(rule: Rule) -> None:
+    assert Release.parse(OLDEST).version < Release.parse(rule.since).version
+    assert Release.parse(rule.since).version <= Release.parse(NEWEST).version
 
 
 def test_default_version_is_the_release_of_the_catalogue() -> None:

@@ -105,8 +105,9 @@ def test_cause_of_failing_writes_is_named_everywhere(
     ],
 )
 def test_cause_of_a_failed_connection_is_known_by_its_message(message: str, cause: str) -> None:
-    assert failures.cause_of(psycopg.OperationalError(message)) == cause
-    assert migrating.is_temporary(message) == (cause != failures.FULL)
+    error = psycopg.OperationalError(message)
+    assert failures.cause_of(error) == cause
+    assert migrating.is_temporary(error) == (cause != failures.FULL)
 
 
 @pytest.mark.django_db
