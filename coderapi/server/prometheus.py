@@ -54,8 +54,7 @@ def metrics_role() -> list[Role]:
         raise AddressError(f"CODER_PROMETHEUS_ADDRESS: {error}") from error
     logger.info("Serving metrics on %s", claim.url)
     listener = Listener(claim.socket, is_inherited=claim.is_inherited)
-    # An idle connection between two scrapes would delay the end of this process.
-    worker = Worker(listener, load, keeps=False)
+    worker = Worker(listener, load)
     return [Role("metrics", worker.run, DRAIN_SECONDS, listener)]
 
 

@@ -32,10 +32,7 @@ DRAIN_SECONDS = 21.0
 
 
 class Server:
-    """Serves an application in the running event loop.
-
-    Without `keeps`, each response is the last one of its connection.
-    """
+    """Serves an application in the running event loop."""
 
     def __init__(
         self,
@@ -44,7 +41,6 @@ class Server:
         *,
         limits: Limits | None = None,
         tls: ssl.SSLContext | None = None,
-        keeps: bool = True,
         share: Share | None = None,
     ) -> None:
         self._application, self._listener = application, listener
@@ -52,7 +48,6 @@ class Server:
         self._limits = limits or Limits()
         loop = asyncio.get_running_loop()
         self.clients = Clients(self._limits, loop.time)
-        self.clients.is_closing = not keeps
         self._inbox = Inbox(loop)
         self._address: tuple[str, int] = listener.socket.getsockname()[:2]
         self._scheme = "https" if tls else "http"
@@ -130,7 +125,6 @@ class Worker:
         load: Callable[[], Application],
         *,
         tls: ssl.SSLContext | None = None,
-        keeps: bool = True,
         delay: float = 0.0,
         url: str = "",
         tasks: Iterable[Callable[[], Coroutine[Any, Any, None]]] = (),
@@ -138,7 +132,6 @@ class Worker:
         self.listener, self._share = listener, listener.share()
         self._load = load
         self._tls = tls
-        self._keeps = keeps
         self._delay = delay
         self._url = url
         self._tasks = tasks
@@ -160,7 +153,6 @@ class Worker:
             self.listener,
             limits=_limits(),
             tls=self._tls,
-            keeps=self._keeps,
             share=self._share,
         )
         # `asyncio.run` cancels them at the end.
