@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from datetime import timedelta
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,7 @@ def test_scrape_costs_a_bounded_number_of_queries(django_assert_max_num_queries:
 def declared() -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Yields name, type and labels of each of our metrics."""
     metrics.discover()
+    import_module("beside.identity")  # A server that asks Coder imports it.
     assert LAG in REGISTRY._collector_to_names
     for collector in list(REGISTRY._collector_to_names):
         for family in collector.describe() if hasattr(collector, "describe") else []:
