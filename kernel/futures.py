@@ -52,9 +52,6 @@ class Signal:
         if self._is_set:
             callback(self)
 
-    def exception(self) -> Exception | None:
-        return self._error
-
     def result(self, timeout: float | None = None) -> None:
         """Waits for the end. Raises: the error; TimeoutError."""
         self._ended = ended = None if self._is_set else threading.Event()

@@ -42,9 +42,10 @@ _BLANK = re.compile(r"\s")
 class Address(NamedTuple):
     """A URI without private data, and its parts. Parsing its text again returns an equal address.
 
-    Only a web URL has a host. `port` is None for the default port. The scheme of a word, such as
-    `inline`, is the word, because for most URLs without a host, only the scheme is stored. `scheme`
-    is "" for a path.
+    Only a web URL has a host. `port` is None for the default port. The `authority` is the host and
+    the port as a URL contains them. The scheme of a word, such as `inline`, is the word, because
+    for most URLs without a host, only the scheme is stored. `scheme` is "" for a path, and `origin`
+    for a URL without a scheme or a host.
     """
 
     text: str
@@ -52,16 +53,8 @@ class Address(NamedTuple):
     host: str = ""
     port: int | None = None
     path: str = ""
-
-    @property
-    def authority(self) -> str:
-        """Returns the host and the port as a URL contains them."""
-        return _authority(self.host, self.port)
-
-    @property
-    def origin(self) -> str:
-        """Returns the origin of a web URL, or "" for any other address."""
-        return f"{self.scheme}://{self.authority}" if self.scheme and self.host else ""
+    authority: str = ""
+    origin: str = ""
 
     @property
     def source(self) -> str:
@@ -83,8 +76,7 @@ class Address(NamedTuple):
 
     def site(self, sites: Collection[str]) -> str:
         """Returns the site of a page: its origin if it is one of the sites, or `other`."""
-        origin = self.origin
-        return origin if origin in sites else OTHER_SITE
+        return self.origin if self.origin in sites else OTHER_SITE
 
 
 @cached(2048)
@@ -126,8 +118,9 @@ def _web_address(scheme: str, host: str, port: int | None, path: str) -> Address
         # A port after a host such as `token` looks like a secret.
         host, port = masked(host), None
         authority = _authority(host, port)
-    start, path = f"{scheme}://" if scheme else "//", _scrubbed_path(path)
-    return Address(f"{start}{authority}{path}", scheme, host, port, path)
+    origin, path = f"{scheme}://{authority}" if scheme else "", _scrubbed_path(path)
+    text = f"{origin or f'//{authority}'}{path}"
+    return Address(text, scheme, host, port, path, authority, origin)
 
 
 def _authority(host: str, port: int | None) -> str:

@@ -166,13 +166,5 @@ class GroupCommit[T]:
 
 _store = Store()
 _writer: GroupCommit[Entry] = GroupCommit(_store.commit, close=_store.close)
-
-
-def write(entries: Sequence[Entry]) -> Asking[None]:
-    """Waits until the entries are committed. Raises: the errors of `GroupCommit.submit`."""
-    return _writer.submit(entries)
-
-
-def stop() -> None:
-    """Writes the waiting entries and stops the thread. The next `write` starts a new thread."""
-    _writer.stop()
+# After `stop`, the next `write` starts a new thread.
+write, stop = _writer.submit, _writer.stop

@@ -127,10 +127,12 @@ class Running[T]:
         if future is not self._future:
             return  # The generator has gone on without this value, or was canceled.
         self._stop_waiting()
-        if error := future.exception():
+        try:
+            value = future.result()
+        except Exception as error:  # noqa: BLE001 - the generator gets it
             self._go_on(self._asking.throw, error)
         else:
-            self._go_on(self._asking.send, future.result())
+            self._go_on(self._asking.send, value)
 
     def _time_out(self) -> None:
         self._stop_waiting()
