@@ -20,7 +20,7 @@ def settle[T](result: Future[T], find: Callable[[], T]) -> None:
     if result.set_running_or_notify_cancel():
         try:
             result.set_result(find())
-        except Exception as error:  # noqa: BLE001 - the request that waits must get a response
+        except BaseException as error:  # noqa: BLE001 - the request that waits must get a response
             result.set_exception(error)
 
 
@@ -97,15 +97,9 @@ class Pool:
 
     def _work(self) -> None:
         while (job := self._next()) is not None:
-            future, function = job
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(function())
-            except BaseException as error:  # noqa: BLE001 - the future raises it
-                future.set_exception(error)
+            settle(*job)
             # Otherwise the thread would keep the response in memory until its next job.
-            del job, future, function
+            del job
 
     def _next(self) -> Job | None:
         with self._changed:

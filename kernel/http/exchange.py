@@ -54,8 +54,8 @@ log = logging.getLogger(__name__)
 # --- The steps --------------------------------------------------------------------------------
 
 
-def walk(steps: Sequence[Step], results: Results) -> Asking[None]:
-    """Runs the steps until one ends the request.
+def walk(steps: Sequence[Step], results: Results) -> Asking[Answer | None]:
+    """Runs the steps until one ends the request. Returns its answer, or None.
 
     Raises: errors that `kernel.http.views.handlers` does not know. They are errors of this program.
     """
@@ -75,9 +75,9 @@ def walk(steps: Sequence[Step], results: Results) -> Asking[None]:
         if found is None:
             continue
         if type(found) is Answer:
-            results.answer = found
-            return
+            return found
         setattr(results, result, found)
+    return None
 
 
 def finish(results: Results, headers: Any) -> None:
@@ -187,9 +187,8 @@ class Site:
         """Returns the response, or None if Django must handle the request."""
         if request.refusal:
             return request.refusal.answer()
-        yield from walk(self.steps, results)
-        if results.answer:
-            return results.answer
+        if answer := (yield from walk(self.steps, results)):
+            return answer
         route = self.routes.get(request.call.path)
         if route is None or request.call.method not in route.methods:
             return None

@@ -53,10 +53,9 @@ class StepsMiddleware:
 
     def _answer(self, request: HttpRequest) -> HttpResponse:
         results = results_of(request)
-        if not request.has_steps:  # type: ignore[attr-defined]
-            run(walk(self._steps, results))
-        if results.answer:
-            return results.answer.as_response()
+        answer = None if request.has_steps else run(walk(self._steps, results))  # type: ignore[attr-defined]
+        if answer:
+            return answer.as_response()
         if results.call.path != request.path_info:
             request.path = request.path_info = results.call.path
         # Django compares it with the Origin of a form.

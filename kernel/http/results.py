@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 from kernel.http.call import Call
 from kernel.http.errors import APIError
 from kernel.http.identity import Identity, PresentedToken
-from kernel.http.responses import Answer
 from kernel.http.wire import WireFormat
 
 # The key of the results in a WSGI environment.
@@ -55,7 +54,7 @@ ANONYMOUS = Caller()
 
 @dataclass(slots=True)
 class Results:
-    """The results of the steps. With an `answer`, a step has ended the request.
+    """The results of the steps.
 
     `address` is the client's IP address. `cors` and `limit` are headers of the response.
     `operation` is the label of the request in metrics.
@@ -68,7 +67,6 @@ class Results:
     cors: Mapping[str, str] = NO_HEADERS
     caller: Caller = ANONYMOUS
     limit: Mapping[str, str] = NO_HEADERS
-    answer: Answer | None = None
     operation: str = UNKNOWN
 
 
