@@ -35,6 +35,8 @@ HOP_LIMITS = ((socket.IPPROTO_IP, 21), (socket.IPPROTO_IPV6, 73))
 # once for each connection, because the other worker may be busy.
 LEAD = 2
 LEAD_SECONDS = 0.002
+# While a worker handles the requests of many connections, further clients wait for its next turn.
+ACCEPTED_TOGETHER = 16
 
 logger = logging.getLogger(__name__)
 
@@ -116,8 +118,8 @@ def require_hops(of: socket.socket, hops: int) -> None:
 class Acceptor:
     """Accepts the connections of a listening socket in an event loop.
 
-    It accepts one connection each time. So a worker that is busy with other connections does not
-    take more than its share.
+    It accepts few connections each time, and pauses when it has more than another worker. So a
+    worker does not take more than its share.
     """
 
     def __init__(
@@ -148,12 +150,14 @@ class Acceptor:
         self._socket.close()
 
     def _accept_in_turn(self) -> None:
-        """Accepts one connection, after a pause if another worker has fewer connections."""
-        self._has_paused = not self._has_paused and self._is_ahead()
-        if self._has_paused:
-            self._pause(LEAD_SECONDS)
-        else:
-            self._accept()
+        """Accepts some connections. Pauses before one if another worker has fewer connections."""
+        for _ in range(ACCEPTED_TOGETHER):
+            self._has_paused = not self._has_paused and self._is_ahead()
+            if self._has_paused:
+                self._pause(LEAD_SECONDS)
+                return
+            if not self._accept():
+                return
 
     def _pause(self, seconds: float) -> None:
         self._loop.remove_reader(self._socket)
