@@ -281,5 +281,4 @@ def _role(*roles: str) -> Callable[[None], APIClient]:
 owner = _role("owner")
 auditor = _role("auditor")
 user_admin = _role("user-admin")
-template_admin = _role("template-admin")
 member = _role()

@@ -505,13 +505,8 @@ def test_person_is_stored_once_and_after_each_change(coder: StandInCoder, later:
     ask(SSH, token)
     stored.refresh_from_db()
     assert (stored.username, stored.roles) == ("augusta", [])
-
-
-def test_deleted_copy_is_stored_again(coder: StandInCoder, later: Later) -> None:
-    person = Person("ada")
-    token = coder.add(Key(person)).token
-    ask(SSH, token)
-    User.objects.get(pk=person.id).delete()
+    # A deleted copy is stored again.
+    stored.delete()
     later(10)
     ask(SSH, token)
     assert User.objects.filter(pk=person.id).exists()

@@ -45,6 +45,13 @@ def act(pages: Client, model: str, action: str, *rows: Any) -> Any:
     return pages.post(url, data, follow=True)
 
 
+def rule_form(pages: Client, group: Group) -> tuple[str, Any]:
+    """Returns the address of the form for a noise rule of the group, and the form."""
+    page = text_of(pages.get(reverse("admin:csp_group_change", args=[group.pk])))
+    [found] = re.findall(r'href="([^"]+)">Make a noise rule', page)
+    return unescape(found), pages.get(unescape(found))
+
+
 def test_reports_are_listed_found_and_shown(pages: Client, member: APIClient) -> None:
     """A filter or a search reads the reports once, also if it finds few or none."""
     send(member, legacy(blocked_uri="https://one.example.net/x.js"))
@@ -192,13 +199,10 @@ def test_rule_is_made_from_a_group_labels_groups_and_is_deleted(
     for number in range(2):
         send(member, legacy(blocked_uri="https://ads.example.net/", line_number=number))
         send(member, legacy(blocked_uri="https://good.example.org/"))
-    ads = Group.objects.get(blocked_source="ads.example.net")
-    page = text_of(pages.get(reverse("admin:csp_group_change", args=[ads.pk])))
-    [found] = re.findall(r'href="([^"]+)">Make a noise rule', page)
-    values = pages.get(unescape(found)).context["adminform"].form.initial
+    add, form = rule_form(pages, Group.objects.get(blocked_source="ads.example.net"))
     # Without the tick, the rule labels only new reports.
-    values |= {"is_enabled": "on", "label_stored": ""}
-    shown = text_of(pages.post(unescape(found), values, follow=True))
+    values = form.context["adminform"].form.initial | {"is_enabled": "on", "label_stored": ""}
+    shown = text_of(pages.post(add, values, follow=True))
     rule = NoiseRule.objects.get(target="host", pattern="ads.example.net")
     assert re.search(
         f"all stored reports match {rule.name}: <a href=.*To hide them now, ", shown, re.DOTALL
@@ -242,19 +246,16 @@ def test_rule_made_from_a_group_hides_its_stored_reports_on_its_site_only(
         for _ in range(3):
             send(member, legacy(blocked_uri="https://ads.example.net/", document_uri=f"{site}/"))
     memory.clear_all()
-    ads = Group.objects.get(site=shop)
-    page = text_of(pages.get(reverse("admin:csp_group_change", args=[ads.pk])))
-    [found] = re.findall(r'href="([^"]+)">Make a noise rule', page)
-    asked = pages.get(unescape(found))
+    add, asked = rule_form(pages, Group.objects.get(site=shop))
     assert "In 1 visible group with 3 reports" in text_in(asked)
     values = asked.context["adminform"].form.initial | {"is_enabled": "on"}
     assert (values["site"], values["label_stored"]) == (shop, "on")
     long = {"site": "", "reason": "long " * 10_000, "_dry_run": "1"}
-    everywhere = pages.post(unescape(found), values | long)
+    everywhere = pages.post(add, values | long)
     assert everywhere.context["adminform"].form.initial["reason"] == long["reason"]
     assert "In 2 visible groups with 6 reports" in text_in(everywhere)
     assert not NoiseRule.objects.filter(is_built_in=False).exists()
-    saved = pages.post(unescape(found), values, follow=True)
+    saved = pages.post(add, values, follow=True)
     assert "Groups with the new label host-ads-example-net-shop-example-8443: 1." in text_in(saved)
     assert [group.site for group in Group.objects.visible()] == [portal]
     for site in (portal, shop):

@@ -22,15 +22,9 @@ from tests.support.api.asking import ask, ask_in_loop
 from tests.support.api.client import APIClient
 from tests.support.csp.reports import entries, legacy, modern, send
 from tests.support.databases.database_relay import relay
-from tests.support.processes import DEADLINE_SECONDS
+from tests.support.processes import DEADLINE_SECONDS, end_sessions
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
-
-
-END_WRITERS = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE application_name = 'coderapi csp writer' AND datname = current_database()
-"""
 
 
 def report(host: int = 0) -> bool:
@@ -65,8 +59,7 @@ def test_broken_connections_lose_nothing_and_count_nothing_twice() -> None:
         while not done.is_set():
             if progress.wait(0.2):
                 progress.clear()
-                with connection.cursor() as cursor:
-                    cursor.execute(END_WRITERS)
+                end_sessions("coderapi csp writer")
         connections.close_all()
 
     def noted(number: int) -> bool:

@@ -27,7 +27,7 @@ from kernel.text.humanize import plural
 from tests.support.api.client import APIClient
 from tests.support.commands import as_lines, run, write_lines
 from tests.support.csp.reports import legacy, modern, send
-from tests.support.processes import PROJECT
+from tests.support.processes import PROJECT, end_sessions
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
 HASH = {"type": "csp-hash", "url": "https://coder.example.com/", "body": {"hash": "sha256-x"}}
@@ -215,14 +215,10 @@ def test_large_file_is_several_batches(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("small_batches")
 def test_import_survives_lost_connections() -> None:
-    def advance(number: int) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE application_name = 'coderapi csp import' AND datname = current_database()"
-            )
-
-    more: Any = {"advance": advance, "set_aside": lambda record, why: pytest.fail(why)}
+    more: Any = {
+        "advance": lambda number: end_sessions("coderapi csp import"),
+        "set_aside": lambda record, why: pytest.fail(why),
+    }
     files.import_reports(lines_of(*numbered(*range(8))), **more)
     assert counts() == once(range(8))
 

@@ -19,7 +19,7 @@ from csp.models import IngestKey, Report
 from tests.support.api.client import APIClient
 from tests.support.browsers.markup import text_in
 from tests.support.commands import run
-from tests.support.csp.reports import PATH, as_bytes, fresh_writer, in_admin, legacy, modern, send
+from tests.support.csp.reports import PATH, as_bytes, fresh_writer, in_admin, legacy, send
 from tests.support.processes import BEFORE_EVICTION_SECONDS, wait_for
 
 pytestmark = pytest.mark.django_db
@@ -144,14 +144,6 @@ def test_preflight_of_the_keys_origin_is_answered(key: str, anonymous: APIClient
     assert "Access-Control-Allow-Origin" not in other
     sent = anonymous.post_json(f"{PATH}?key={key}", as_bytes(legacy()), HTTP_ORIGIN=ORIGIN)
     assert sent["Access-Control-Allow-Origin"] == ORIGIN
-
-
-def test_key_in_a_policy_is_not_stored(key: str, anonymous: APIClient) -> None:
-    policy = f"default-src 'self'; report-uri https://collector.example.com{PATH}?key={key}"
-    body = as_bytes([modern(originalPolicy=policy)])
-    answer = anonymous.post_json(f"{PATH}?key={key}", body, HTTP_ORIGIN=ORIGIN)
-    assert answer.status_code == 200
-    assert key not in Report.objects.get().original_policy
 
 
 @pytest.mark.parametrize(

@@ -121,16 +121,6 @@ def test_sites_and_ingest_keys_are_counted_apart(owner: APIClient, settings: Any
     }
 
 
-def test_other_reports_count_against_the_rate_limit(owner: APIClient, settings: Any) -> None:
-    settings.CSP_RATE_LIMIT = 150
-    items = [report("deprecation", id="x")] * 100
-    # The minute may turn between two requests.
-    statuses = [send(owner, items).status_code for _ in range(4)]
-    assert 429 in statuses
-    # On a busy machine, they are written in several parts.
-    wait_for(lambda: stored() == {("deprecation", "x", ""): 100 * statuses.count(200)})
-
-
 def add(number: int, *, key: str = "", client: int = 1, max_new: int = 1_000) -> None:
     now = timezone.now()
     subject = Subject("deprecation", f"id{number}", FILE, key, "other", "page")

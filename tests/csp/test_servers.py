@@ -66,22 +66,10 @@ def post(port: int, report: object) -> int:
     return send(port, PATH, method="POST", body=as_bytes(report)).status
 
 
-def test_no_acknowledged_report_is_lost_when_processes_are_killed(tmp_path: Path) -> None:
-    with (
-        own_server("--web-only", log=tmp_path / "log", **COLLECTING) as server,
-        sending(server) as senders,
-    ):
-        senders.go_on(400)
-        for _ in range(2):
-            os.kill(min(server.web_workers()), signal.SIGKILL)
-            senders.go_on(400)
-            query(server.database, END_OTHERS)
-            senders.go_on(400)
-
-
-def test_no_acknowledged_report_is_lost_when_postgresql_is_killed(
+def test_no_acknowledged_report_is_lost_when_processes_are_killed(
     open_directory: Path, migrated_cluster: Path, tmp_path: Path
 ) -> None:
+    """A web process, all connections and PostgreSQL."""
     with (
         own_cluster(open_directory, like=migrated_cluster) as cluster,
         Server(
@@ -90,10 +78,14 @@ def test_no_acknowledged_report_is_lost_when_postgresql_is_killed(
         sending(server) as senders,
     ):
         for _ in range(2):
-            senders.go_on(200)
+            senders.go_on(400)
+            os.kill(min(server.web_workers()), signal.SIGKILL)
+            senders.go_on(400)
+            query(cluster.url, END_OTHERS)
+            senders.go_on(400)
             cluster.kill()
             cluster.revive()
-        senders.go_on(200)
+        senders.go_on(400)
 
 
 @pytest.mark.usefixtures("collecting")

@@ -55,7 +55,7 @@ def test_ten_strokes_triage_ten_groups(browser: Browser, live_server: Any) -> No
     assert browser.violations() == []
 
 
-def test_ignoring_by_key_has_a_limit_and_is_undone_by_key(
+def test_keys_ignore_with_a_limit_undo_move_and_are_listed(
     browser: Browser, live_server: Any
 ) -> None:
     first, second = make_group(client_days=9), make_group(client_days=5)
@@ -68,16 +68,10 @@ def test_ignoring_by_key_has_a_limit_and_is_undone_by_key(
     press(browser, "u")
     wait_for(partial(is_shown, browser, first))
     assert not Group.objects.exclude(state="new").exists()
-    assert browser.violations() == []
-
-
-def test_keys_move_and_are_listed(browser: Browser, live_server: Any) -> None:
-    first, second = make_group(client_days=9), make_group(client_days=5)
-    browser.open(f"{live_server.url}/admin/csp/group/{first.pk}/change/")
     press(browser, "n")
-    wait_for(lambda: str(second.pk) in browser.address)
+    wait_for(partial(is_shown, browser, second))
     press(browser, "p")
-    wait_for(lambda: str(first.pk) in browser.address)
+    wait_for(partial(is_shown, browser, first))
     # A key in a field is text.
     browser.type_into("#note", "irna")
     assert Group.objects.filter(state="new").count() == 2
@@ -85,19 +79,11 @@ def test_keys_move_and_are_listed(browser: Browser, live_server: Any) -> None:
     listed = browser.run("return document.querySelector('dialog[open]').innerText")
     assert "Resolve, and open the next group" in listed
     assert "Next row" not in listed
+    assert browser.violations() == []
 
 
-# The cause, the site and the next step of a group that `open_with_two_sites` makes.
+# The cause, the site and the next step of a group.
 SHOWN = ("Style sheet from fonts.googleapis.com", "http://old.acme.test:8080", "Check it")
-
-
-def open_with_two_sites(browser: Browser, url: str, *, width: int) -> None:
-    """Makes a group at each of two sites, and opens the page in a window of this width."""
-    for site in ("https://portal.acme.test:8443", "http://old.acme.test:8080"):
-        make_group(directive="style-src", blocked_source="fonts.googleapis.com", site=site)
-    memory.clear_all()
-    browser.resize(width, 800)
-    browser.open(url)
 
 
 # The right edges of the next steps in the first table.
@@ -105,20 +91,6 @@ EDGES = """
 const rows = [...document.querySelector(".csp-front table").tBodies[0].rows];
 return rows.map(row => row.lastElementChild.getBoundingClientRect().right);
 """
-
-
-@pytest.mark.parametrize("width", [400, 1280])
-def test_front_page_shows_cause_site_and_next_step_without_scrolling(
-    browser: Browser, live_server: Any, width: int
-) -> None:
-    open_with_two_sites(browser, f"{live_server.url}/admin/csp/", width=width)
-    edges = browser.run(EDGES)
-    assert len(edges) == 2
-    assert max(edges) <= width
-    shown = browser.run("return document.querySelector('.csp-front table').innerText")
-    for text in SHOWN:
-        assert text in shown
-    assert browser.run(OVERFLOW) <= 0
 
 
 # The width of the list that is not visible without scrolling.
@@ -129,13 +101,26 @@ return table.scrollWidth - table.clientWidth;
 
 
 @pytest.mark.parametrize("width", [400, 1280])
-def test_list_of_groups_does_not_scroll_sideways(
+def test_lists_show_cause_site_and_next_step_without_scrolling(
     browser: Browser, live_server: Any, width: int
 ) -> None:
-    open_with_two_sites(browser, f"{live_server.url}/admin/csp/group/", width=width)
+    for site in ("https://portal.acme.test:8443", "http://old.acme.test:8080"):
+        make_group(directive="style-src", blocked_source="fonts.googleapis.com", site=site)
+    memory.clear_all()
+    browser.resize(width, 800)
+
+    browser.open(f"{live_server.url}/admin/csp/")
+    edges = browser.run(EDGES)
+    assert len(edges) == 2
+    assert max(edges) <= width
+    front = browser.run("return document.querySelector('.csp-front table').innerText")
+    assert browser.run(OVERFLOW) <= 0
+
+    browser.open(f"{live_server.url}/admin/csp/group/")
     assert browser.run(HIDDEN) <= 0
     assert browser.run(OVERFLOW) <= 0
-    shown = browser.run("return document.getElementById('result_list').innerText")
-    assert ("days ago" in shown) is (width > 600)
+    listed = browser.run("return document.getElementById('result_list').innerText")
+    assert ("days ago" in listed) is (width > 600)
     for text in SHOWN:
-        assert text in shown
+        assert text in front
+        assert text in listed

@@ -9,7 +9,6 @@ from kernel import memory
 from tests.support.api.client import APIClient
 
 ENABLED = "/api/v2/experiments"
-SAFE = "/api/v2/experiments/available"
 
 
 def test_enabled_experiments_are_listed_in_lower_case_and_in_order(
@@ -19,12 +18,6 @@ def test_enabled_experiments_are_listed_in_lower_case_and_in_order(
     settings.EXPERIMENTS = ["Workspace-Usage", "unknown", "oauth2"]
     memory.clear_all()
     assert member.get(ENABLED).json() == ["workspace-usage", "unknown", "oauth2"]
-
-
-def test_safe_experiments_are_those_of_coder_2_34(settings: Any, member: APIClient) -> None:
-    safe = ["minimum-implicit-member"]
-    assert member.get(SAFE).json() == safe
-    assert member.get(SAFE, headers={"Coderapi-Wire-Format": "coderd"}).json() == {"safe": safe}
 
 
 @pytest.mark.parametrize(

@@ -102,9 +102,11 @@ def meanwhile(*actions: Callable[[], Any]) -> Iterator[None]:
 def test_concurrent_writers_and_builders_lose_and_duplicate_no_row(
     deployment: Deployment, tmp_path: Path
 ) -> None:
-    """One writer is an import. The collector and the builder run all the time."""
+    """One client reports, and two imports have common rows. All rows are in four minutes.
+
+    The collector and the builder run all the time.
+    """
     rows = rows_of(deployment.now, 3000)
-    file = write_lines(tmp_path / "rows.jsonl", *rows)
 
     def report() -> int:
         chance = random.Random(3)  # noqa: S311 - a seed makes the same sample
@@ -114,29 +116,15 @@ def test_concurrent_writers_and_builders_lose_and_duplicate_no_row(
         now = timezone.now()
         collect_snapshot(now - 10 * SECOND, now=now)
 
-    def import_rows() -> int:
+    def import_rows(first: int, last: int) -> int:
+        file = write_lines(tmp_path / f"{first}.jsonl", *rows[first:last])
         return int(run("import_agent_stats", file).split()[0].replace(",", ""))
 
-    with meanwhile(lambda: build(now=timezone.now()), collect), ThreadPoolExecutor(2) as pool:
-        writers = [pool.submit(closing(action)) for action in (report, import_rows)]
+    actions: list[Callable[[], int]] = [report]
+    actions += [partial(import_rows, *part) for part in ((0, 2000), (1000, 3000))]
+    with meanwhile(lambda: build(now=timezone.now()), collect), ThreadPoolExecutor(3) as pool:
+        writers = [pool.submit(closing(action)) for action in actions]
         accepted = [writer.result() for writer in writers]
-    assert sum(accepted) == len(rows)
-    agrees(deployment.collect(timezone.now()), rows)
-
-
-@pytest.mark.slow
-def test_two_imports_with_common_rows_count_each_row_once(
-    deployment: Deployment, tmp_path: Path
-) -> None:
-    """All rows are in four minutes, which both imports build."""
-    rows = rows_of(deployment.now, 3000)
-
-    def import_rows(part: slice) -> int:
-        file = write_lines(tmp_path / f"{part.start}.jsonl", *rows[part])
-        return closing(lambda: int(run("import_agent_stats", file).split()[0].replace(",", "")))()
-
-    with meanwhile(lambda: build(now=timezone.now())), ThreadPoolExecutor(2) as pool:
-        accepted = list(pool.map(import_rows, (slice(0, 2000), slice(1000, 3000))))
     assert sum(accepted) == len(rows)
     agrees(deployment.collect(timezone.now()), rows)
 

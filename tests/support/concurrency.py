@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Self
 
 from django.db import connection
 
 from kernel.db import listener
+from kernel.db.connections import connect_directly
 from tests.support.processes import DEADLINE_SECONDS, HANG_SECONDS, wait_for
 
 
@@ -100,3 +102,12 @@ WAITING = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
+
+
+@contextmanager
+def locked_keys() -> Iterator[Callable[[], int]]:
+    """Locks the keys in the block. Yields a function that counts the statements that wait."""
+    sql = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'tokens_apikey'::regclass"
+    with connect_directly() as other, other.transaction():
+        other.execute("LOCK TABLE tokens_apikey IN ACCESS EXCLUSIVE MODE")
+        yield lambda: int(other.execute(sql).fetchall()[0][0])

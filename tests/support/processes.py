@@ -116,6 +116,16 @@ def own_database(*, like: str = "", name: str = "") -> Iterator[str]:
             direct.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+def end_sessions(application: str) -> None:
+    """Ends the sessions of the test database that have this name."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name = %s AND datname = current_database()",
+            [application],
+        )
+
+
 def connects(url: str) -> bool:
     """Returns whether the database accepts a connection."""
     try:

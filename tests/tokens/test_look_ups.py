@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 
 import pytest
 from django.db import OperationalError, connection
@@ -17,6 +16,7 @@ from kernel.http.errors import APIError
 from tests.support.api.asking import begun
 from tests.support.api.client import APIClient
 from tests.support.api.sending import count_rejected_tokens
+from tests.support.concurrency import locked_keys
 from tests.support.factories import make_key, make_user
 from tests.support.processes import DEADLINE_SECONDS, wait_for
 from tokens.models import APIKey
@@ -42,9 +42,6 @@ class Database:
         self.go = threading.Event()
         self.error: Exception | None = None
         self.look_ups = LookUps(self.read)
-
-    def has_waiting(self, number: int) -> bool:
-        return len(self.look_ups._waiting) == number
 
     def read(self, batch: Sequence[Wanted]) -> list[Found]:
         self.batches.append([int(each.parts.key_id) for each in batch])
@@ -136,15 +133,6 @@ def test_request_that_gave_up_is_not_read() -> None:
 
 
 # --- With PostgreSQL ----------------------------------------------------------------------------
-
-
-@contextmanager
-def locked_keys() -> Iterator[Callable[[], int]]:
-    """Locks the keys in the block. Yields a function that counts the statements that wait."""
-    sql = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'tokens_apikey'::regclass"
-    with connect_directly() as other, other.transaction():
-        other.execute("LOCK TABLE tokens_apikey IN ACCESS EXCLUSIVE MODE")
-        yield lambda: int(other.execute(sql).fetchall()[0][0])
 
 
 def ask(token: str) -> int:

@@ -6,19 +6,15 @@ import threading
 from typing import Any
 
 import pytest
-from django.db import connection
 
-from kernel.db.connections import connect_directly
 from tests.support.api.client import APIClient
 from tests.support.api.sending import count_rejected_tokens
+from tests.support.concurrency import closing, locked_keys
 from tests.support.factories import make_key, make_user
 from tests.support.processes import wait_for
 from tokens.verification import caller
 
 PATH = "/api/v2/deployment/ssh"
-# The sessions that wait for the locked table.
-WAITING = b"""SELECT count(*) FROM pg_locks
-WHERE NOT granted AND relation = 'tokens_apikey'::regclass"""
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("same_minute")]
 
 
@@ -88,17 +84,10 @@ def test_past_300_unknown_tokens_wait_for_each_other_and_are_429_after_a_second(
     ask(remembered)
     count_rejected_tokens(300)
 
-    def look_up() -> None:
-        try:
-            ask(unknown(2))
-        finally:
-            connection.close()
-
-    first = threading.Thread(target=look_up)
-    with connect_directly() as other, other.transaction():
-        other.execute("LOCK TABLE tokens_apikey IN ACCESS EXCLUSIVE MODE")
+    first = threading.Thread(target=closing(lambda: ask(unknown(2))))
+    with locked_keys() as count:
         first.start()
-        wait_for(lambda: other.execute(WAITING).fetchone() == (1,))
+        wait_for(lambda: count() == 1)
         answer = ask(unknown(3))
         at_once = ask(remembered)
     first.join()

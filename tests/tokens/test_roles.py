@@ -86,6 +86,8 @@ SCOPES: list[tuple[str, str, int]] = [
     ("user:*", "GET /users/me/keys/tokens/tokenconfig", 200),
     ("api_key:read", "GET /users/me/keys/tokens/tokenconfig", 200),
     ("api_key:delete", "GET /users/me/keys/tokens/tokenconfig", 404),
+    ("organization:read", "GET /organizations", 200),
+    ("user:*", "GET /organizations", 403),
     ("coder:application_connect", "GET /users/me", 404),
     ("coder:application_connect", "GET /users/me/keys/tokens", 404),
     ("coder:application_connect", "GET /users", 403),

@@ -95,19 +95,6 @@ def test_allow_list_of_the_key_filters_members() -> None:
     assert client.get("/api/v2/organizations").status_code == 403
 
 
-@pytest.mark.parametrize(
-    ("scope", "status"), [("organization:read", 200), ("user:*", 403), ("coder:all", 200)]
-)
-def test_organization_needs_a_scope(scope: str, status: int) -> None:
-    client = APIClient(token=make_key(make_user(), scopes=[scope]).token)
-    check = {"object": {"resource_type": "organization"}, "action": "read"}
-
-    allowed = send(client, "POST", "/authcheck", {"checks": {"it": check}}).json()["it"]
-
-    assert client.get("/api/v2/organizations").status_code == status
-    assert allowed == (status == 200)
-
-
 def test_roles_have_permissions_and_whether_the_caller_may_assign_them(
     owner: APIClient, member: APIClient
 ) -> None:

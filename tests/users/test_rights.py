@@ -44,6 +44,7 @@ ON_A_USER = [
 ON_NOBODY = [
     ("user:read", "GET", "/users", None),
     ("deployment_config:read", "GET", "/deployment/config", None),
+    ("organization:read", "GET", "/organizations", None),
 ]
 
 
