@@ -114,9 +114,7 @@ class NoiseRuleAdmin(AuditedAdmin[NoiseRule]):
         has_site = NoiseRule.objects.exclude(site="").exists()
         return [first, *([of_site] if has_site else []), *others]
 
-    @admin.display(description="hits in 7 days")
-    def hits_in_a_week(self, rule: Any) -> int:
-        return rule.week_hits or 0
+    hits_in_a_week = column("week_hits", lambda hits: str(hits or 0), "hits in 7 days")
 
     @admin.display(description="hits per day (UTC)")
     def hits_by_day(self, rule: NoiseRule) -> SafeString:

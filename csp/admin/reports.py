@@ -118,15 +118,14 @@ class OtherReportAdmin(ExportingAdmin):
 
     distinct_clients = column("client_days", partial(humanized, exact=SKETCH - 1), "client days")
     seen = time_column("last_seen", "last seen")
+    kind_of_page = column(
+        "page_kind", partial(format_html, '<span class="uri">{}</span>'), "kind of page"
+    )
 
     @admin.display(description="subject, and URL of the cause", ordering="subject")
     def cause(self, row: OtherReport) -> SafeString:
         shown = ((text,) for text in (row.subject, row.cause_url) if text)
         return format_html_join(mark_safe("<br>"), '<span class="uri">{}</span>', shown)
-
-    @admin.display(description="kind of page", ordering="page_kind")
-    def kind_of_page(self, row: OtherReport) -> SafeString:
-        return format_html('<span class="uri">{}</span>', row.page_kind)
 
     def get_list_display(self, request: HttpRequest) -> Any:
         """Adds the site if there are several."""

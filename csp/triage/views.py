@@ -50,10 +50,14 @@ _PAGE = (
 )
 
 
-class GroupsView(APIView):
+class ReportsView(APIView):
+    """The base class of views for users who may read reports."""
+
     tag = "CSP"
     permission_classes = [may("csp_report:read")]
 
+
+class GroupsView(ReportsView):
     @operation(
         "List CSP violation groups",
         description="Lists groups of CSP reports with one cause, most client days first. Groups "
@@ -130,12 +134,11 @@ def _one_of(choices: Sequence[str], name: str, text: str) -> str:
     return text
 
 
-class GroupView(APIView):
-    tag = "CSP"
-
+class GroupView(ReportsView):
     def get_permissions(self) -> list[Any]:
-        action = "update" if self.request.method == "PATCH" else "read"
-        return [may(f"csp_report:{action}")()]
+        if self.request.method == "PATCH":
+            return [may("csp_report:update")()]
+        return [*super().get_permissions()]
 
     @operation(
         "Get CSP violation group",
@@ -178,10 +181,7 @@ def _group(key: uuid.UUID) -> Any:
     return found
 
 
-class OtherReportsView(APIView):
-    tag = "CSP"
-    permission_classes = [may("csp_report:read")]
-
+class OtherReportsView(ReportsView):
     @operation(
         "List other browser reports",
         description="Lists what browsers reported to `report-to` besides violations of a policy, "
@@ -211,10 +211,7 @@ class OtherReportsView(APIView):
         return tagged(OtherReportsSerializer(found).data, request=request)
 
 
-class SummaryView(APIView):
-    tag = "CSP"
-    permission_classes = [may("csp_report:read")]
-
+class SummaryView(ReportsView):
     @operation(
         "Get CSP summary",
         description="Returns the number of violation groups by state, and the reports of a period. "
@@ -239,10 +236,7 @@ class SummaryView(APIView):
         return tagged(SummarySerializer(found).data, request=request)
 
 
-class GateView(APIView):
-    tag = "CSP"
-    permission_classes = [may("csp_report:read")]
-
+class GateView(ReportsView):
     @operation(
         "Get CSP gate",
         description="Returns the violation groups that a new version of a site has added and that "

@@ -50,10 +50,8 @@ type Finding = tuple[str, str, str]
 
 def findings() -> Iterator[Finding]:
     """Yields the table, id and column of each stored value that looks like a secret."""
-    yield from _findings_in(Group.objects.all())
-    yield from _findings_in(Version.objects.all())
-    yield from _findings_in(OtherReport.objects.all())
-    yield from _findings_in(Rejection.objects.all())
+    for model in (Group, Version, OtherReport, Rejection):
+        yield from _findings_in(model._default_manager.all())
     # Read `other_members` as text and do not parse it, because it may be nested deeply or contain
     # very large numbers.
     yield from _findings_in(
