@@ -22,7 +22,8 @@ taken (`backfill`), and the agent rows are dropped a day later.
 
 The packages: `ingest` parses and stores rows, `rollups` opens and closes hours and contains the
 builder, and `history` reads history and draws charts. `statistics` computes the statistics of a
-window, `services` takes snapshots, and `jobs` schedules them.
+window, `services` takes snapshots, and `jobs` schedules them. `states` defines the states of
+workspaces.
 
 Known limits:
 

@@ -23,12 +23,13 @@ from kernel.admin import (
     time_column,
 )
 from kernel.text import humanize
-from stats.alarms import alarms_on
+from stats.alerts import alarms_on
 from stats.applications import application
 from stats.history.charts import DEFAULT_RANGE, RANGES, charts
 from stats.jobs import COLLECT
 from stats.models import Snapshot, WorkspaceState
 from stats.selectors import refresh_interval, snapshot_state
+from stats.states import WORDS
 
 
 def _state_column(field: str) -> Callable[[Any, Snapshot], str]:
@@ -121,7 +122,7 @@ BADGES = {
 
 StateFilter = choice_filter(
     "state",
-    {word: word for word in WorkspaceState.WORDS},
+    {word: word for word in WORDS},
     lambda states, word: states.in_state(word),
 )
 

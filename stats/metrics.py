@@ -7,10 +7,11 @@ from datetime import datetime
 
 from kernel.memory import CachedValue, Memory
 from kernel.telemetry.metrics import Values, database_gauge
-from stats.alarms import alarms, newest_snapshots
+from stats.alerts import alarms, newest_snapshots
 from stats.applications import application, largest
-from stats.models import STATES, Snapshot
+from stats.models import Snapshot
 from stats.selectors import newest_rollup_age, snapshot_state
+from stats.states import STATES
 
 # The maximum number of applications in the labels. All others count as unknown.
 MAX_APPLICATIONS = 32

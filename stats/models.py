@@ -6,6 +6,8 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Case, Count, Q, Value, When
 
+from stats.states import STATES, WORDS
+
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -186,42 +188,10 @@ class NewestAgentStat(SessionCounts):
         return str(self.agent_id)
 
 
-_STARTED, _CANCELED, _COMPLETED = (
-    Q(**{f"job_{event}_at__isnull": False}) for event in ("started", "canceled", "completed")
-)
-_SUCCEEDED = _COMPLETED & ~_CANCELED & Q(error="")
-# The states that snapshots count, for workspaces that are not deleted. Coder counts a job that was
-# canceled with an error before it started as pending and as failed.
-STATES = {
-    "pending": ~_STARTED,
-    "building": _STARTED & ~_CANCELED & ~_COMPLETED,
-    "running": Q(transition="start") & _SUCCEEDED,
-    "failed": ~Q(error="") & (_CANCELED | _COMPLETED),
-    "stopped": Q(transition="stop") & _SUCCEEDED,
-}
-# The first true condition determines the state of a workspace in the admin.
-_WORDS = {
-    "deleted": Q(is_deleted=True) | Q(transition="delete") & _SUCCEEDED,
-    "failed": STATES["failed"],
-    "pending": STATES["pending"],
-    "building": STATES["building"],
-    "canceled": _CANCELED,
-    "running": STATES["running"],
-    "stopped": STATES["stopped"],
-}
-
-
-def state_after(transition: str, *, has_error: bool, is_canceled: bool) -> str:
-    """Returns the one of STATES that a workspace has after an ended job, or ""."""
-    if has_error:
-        return "failed"
-    return "" if is_canceled else {"start": "running", "stop": "stopped"}.get(transition, "")
-
-
 class WorkspaceStateQuerySet(models.QuerySet["WorkspaceState"]):
     def with_word(self) -> WorkspaceStateQuerySet:
         """Annotates each workspace with its state as `word`."""
-        whens = [When(condition, then=Value(word)) for word, condition in _WORDS.items()]
+        whens = [When(condition, then=Value(word)) for word, condition in WORDS.items()]
         word = Case(*whens, default=Value("unknown"), output_field=models.CharField())
         return self.annotate(word=word)
 
@@ -236,8 +206,6 @@ class WorkspaceStateQuerySet(models.QuerySet["WorkspaceState"]):
 
 class WorkspaceState(models.Model):
     """The newest build of one workspace, and the provisioner job of this build."""
-
-    WORDS = tuple(_WORDS)
 
     class Transition(models.TextChoices):
         START = "start"

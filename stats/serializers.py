@@ -13,9 +13,10 @@ from kernel.http.views.rendering import WireSerializer
 from stats.applications import application, by_family
 from stats.history.points import Point
 from stats.ingest.members import AGENT_MEMBERS, REQUIRED, WORKSPACE_MEMBERS, Member
-from stats.models import STATES, Snapshot
+from stats.models import Snapshot
 from stats.selectors import refresh_interval
 from stats.sql import MAX_INTEGER
+from stats.states import STATES
 
 _APPLICATIONS = {
     "type": "object",

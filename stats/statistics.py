@@ -27,8 +27,9 @@ from django.conf import settings
 
 from kernel.text.durations import floor
 from stats.applications import FAMILIES, MAX_STORED, UNKNOWN
-from stats.models import KIND_COLUMNS, MINUTE, SESSION_COLUMNS, STATES, Snapshot, WorkspaceState
+from stats.models import KIND_COLUMNS, MINUTE, SESSION_COLUMNS, Snapshot, WorkspaceState
 from stats.sql import MAX_INTEGER, fetch_rows
+from stats.states import STATES
 
 WINDOW = timedelta(minutes=15)
 # Up to this number of rows, percentiles are exact.

@@ -31,8 +31,9 @@ from beside.database.rows import (
 )
 from beside.models import ReaderProgress
 from kernel.text.durations import EPOCH
-from stats.models import STATES, WorkspaceState, state_after
+from stats.models import WorkspaceState
 from stats.services import FIVE_MINUTES, SECOND
+from stats.states import STATES, state_after
 
 # The interval of progress reports if the output is not a terminal.
 REPORT_SECONDS = 10.0

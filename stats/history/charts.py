@@ -13,8 +13,9 @@ from django.utils.safestring import SafeString
 from kernel.charts import BYTES, COUNT, MILLISECONDS, Chart, Series, Unit, render
 from stats.applications import FAMILIES, application
 from stats.history.points import Point, Range, even_range, points
-from stats.models import DAY, HOUR, MINUTE, STATES, Snapshot
+from stats.models import DAY, HOUR, MINUTE, Snapshot
 from stats.selectors import snapshot_interval
+from stats.states import STATES
 from stats.statistics import NO_SAMPLE
 
 # The length and the shortest step of each range.

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from stats.alarms import SNAPSHOTS, alarms
+from stats.alerts import SNAPSHOTS, alarms
 from stats.models import Snapshot
 from tests.support.csp.reports import in_admin
 from tests.support.factories import utc
