@@ -12,7 +12,6 @@ import stats.urls
 import tokens.urls
 from coderapi import views
 from kernel.http import CODER_API, OWN_API
-from kernel.http.views.base import RootView
 
 CODER, OWN = f"{CODER_API[1:]}/", f"{OWN_API[1:]}/"
 
@@ -25,8 +24,8 @@ operations: list[URLPattern | URLResolver] = [
     path(OWN, include([*csp.urls.own, *stats.urls.own])),
 ]
 others: list[URLPattern | URLResolver] = [
-    path(CODER_API[1:], RootView.as_view()),
-    path(CODER, RootView.as_view()),
+    path(CODER_API[1:], views.RootView.as_view()),
+    path(CODER, views.RootView.as_view()),
     path("healthz", views.healthz),
     path("latency-check", views.latency_check),
     path("livez", views.livez),

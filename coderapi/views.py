@@ -1,4 +1,4 @@
-"""The views that belong to no app: health checks and Swagger UI."""
+"""The views that belong to no app: the root of the API, health checks and Swagger UI."""
 
 from __future__ import annotations
 
@@ -18,13 +18,26 @@ from coderapi.openapi.document import openapi
 from coderapi.readiness import STOPPING, UNREADY, readiness
 from kernel.http import wire
 from kernel.http.errors import APIError
-from kernel.http.views.base import PublicDocumentView, json_response
+from kernel.http.views.base import PublicDocumentView, document_operation, json_response
 from kernel.http.views.documents import Document
 from kernel.http.views.handlers import error_response
 from kernel.http.views.rendering import render_json
 from kernel.loops import stopping
 
 SWAGGER_PATH = f"{settings.PAGES_PATH}swagger"
+
+# --- The root of the API ----------------------------------------------------------------------
+
+
+class RootView(PublicDocumentView):
+    document = Document("root", lambda: render_json({"message": "👋"}), public=True)
+
+    get = document_operation(
+        "API root handler",
+        description="Confirms that the API is available. No session token is needed.",
+        answers={200: "👋"},
+    )
+
 
 # --- Health -----------------------------------------------------------------------------------
 

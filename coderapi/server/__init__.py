@@ -1,8 +1,7 @@
 """`coderapi server`: a supervisor process, and the child processes that it starts and stops.
 
-`start` reserves the addresses (`addresses`, `certificates`), migrates the database under a lock if
-a migration is missing (`coderapi.database`), imports the application, and then runs the
-`supervisor`.
+`start` checks the files for HTTPS (`certificates`), migrates the database under a lock if a
+migration is missing (`coderapi.database`), imports the application, and then runs the `supervisor`.
 The children are forks of the supervisor:
 
 * the web workers (`worker`), for HTTP and HTTPS
@@ -10,7 +9,8 @@ The children are forks of the supervisor:
 * one for metrics (`prometheus`), if enabled
 
 A fork shares the memory of the imported modules, and needs no time to import them again
-(`children`). `command` contains the code that the server shares with `coderapi worker`.
+(`children`). `command` contains the code that the server shares with `coderapi worker`, and
+`signals` receives the signals that end a process.
 
 A child ends when its pipe to the supervisor closes, so it does not keep running after the
 supervisor has ended. A child that dies is restarted after a delay. The delay doubles with each

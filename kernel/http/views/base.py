@@ -1,4 +1,4 @@
-"""The base classes of API views, streamed responses, and the root of the API."""
+"""The base classes of API views, and streamed responses."""
 
 from __future__ import annotations
 
@@ -264,13 +264,3 @@ def _pieces(
         yield opening + items
         opening = b","
     yield b"]"
-
-
-class RootView(PublicDocumentView):
-    document = documents.Document("root", lambda: render_json({"message": "👋"}), public=True)
-
-    get = document_operation(
-        "API root handler",
-        description="Confirms that the API is available. No session token is needed.",
-        answers={200: "👋"},
-    )
