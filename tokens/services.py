@@ -105,24 +105,23 @@ def create_api_key(
         created_at=now,
         updated_at=now,
     )
-    if not _insert(key, limits, actor=actor, now=now):
-        # `lock_user` raises the error if the user was deleted or changed.
-        with transaction.atomic():
-            lock_user(user)
-        raise SerializationFailure("A token policy has changed since it was read.")
+    _insert(key, limits, actor=actor, now=now)
     return NewKey(key, parts.token)
 
 
-def _insert(key: APIKey, limits: Policy | None, *, actor: Actor, now: datetime) -> bool:
-    """Inserts the key and its audit entry. Returns False if the user or a limit was changed."""
+def _insert(key: APIKey, limits: Policy | None, *, actor: Actor, now: datetime) -> None:
+    """Inserts the key and its audit entry."""
     user, change = key.user, Change(target_of(key), after=_facts(key))
     values = [getattr(key, column) for column in COLUMNS]
     values[COLUMNS.index("allow_list")] = Jsonb(key.allow_list)
     values = [user.id, user.roles, user.password, *values]
     entry = entry_values("api_key.create", change, actor=actor, now=now)
-    if limits is None:
-        return bool(fetch(INSERT_KEY, [*values, *entry], commits=True))
-    return bool(fetch(MINT_KEY, [limits.version, *values, *entry], commits=True))
+    statement, given = (INSERT_KEY, []) if limits is None else (MINT_KEY, [limits.version])
+    if not fetch(statement, [*given, *values, *entry], commits=True):
+        # `lock_user` raises the error if the user was deleted or changed.
+        with transaction.atomic():
+            lock_user(user)
+        raise SerializationFailure("A token policy has changed since it was read.")
 
 
 def target_of(key: APIKey) -> Target:
