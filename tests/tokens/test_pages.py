@@ -156,7 +156,8 @@ def test_form_of_another_site_is_rejected(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("role", "home"), [("owner", "/admin/"), ("auditor", "/admin/"), ("", "/account")]
+    ("role", "home"),
+    [("owner", "/admin/"), ("auditor", "/admin/"), ("user-admin", "/admin/"), ("", "/account")],
 )
 def test_home_redirects_to_the_admin_the_account_or_the_sign_in(role: str, home: str) -> None:
     browser = signed_in(make_user(*filter(None, [role])))

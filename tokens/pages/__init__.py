@@ -1,7 +1,7 @@
 """Web pages for users: sign-in and sign-out, a token for the command line, and the account.
 
 `/login` is the only sign-in page. It sets the same session cookie as the API's `POST /users/login`,
-and ends the browser's previous session. Owners and auditors are also signed in to the admin.
+and ends the browser's previous session. Users who may open the admin are also signed in there.
 
 The pages call the same services as the API, with the identity of the session's key. So the same
 limits, scopes and allow lists apply. The pages show the API's error messages. Tokens can be renamed

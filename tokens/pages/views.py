@@ -32,7 +32,7 @@ from tokens.signin import session_of
 from users import scopes
 from users.models import User
 from users.permissions import KeyIdentity, identity_of, require
-from users.roles import AUDITOR, OWNER
+from users.roles import ADMIN_ROLES
 from users.services import change_own_password
 
 MAX_KEYS = 200
@@ -111,7 +111,7 @@ def _page(
     identity = results_of(request).caller.identity
     frame = {
         "identity": identity,
-        "may_enter_admin": identity is not None and identity.has_role(OWNER, AUDITOR),
+        "may_enter_admin": identity is not None and identity.has_role(*ADMIN_ROLES),
         "site_title": "coderapi",
     }
     error: APIError | None = context.get("error") or (form.error if form else None)
@@ -142,7 +142,7 @@ def home(request: HttpRequest) -> HttpResponse:
     identity = session_of(request)
     if identity is None:
         return redirect("login")
-    return redirect("admin:index" if identity.has_role(OWNER, AUDITOR) else "account")
+    return redirect("admin:index" if identity.has_role(*ADMIN_ROLES) else "account")
 
 
 @never_cache
@@ -173,7 +173,7 @@ def _opens(request: HttpRequest, target: str) -> bool:
     identity = session_of(request)
     if identity is None:
         return False
-    is_admin_page = target.startswith(reverse("admin:index")) and identity.has_role(OWNER, AUDITOR)
+    is_admin_page = target.startswith(reverse("admin:index")) and identity.has_role(*ADMIN_ROLES)
     return not is_admin_page or admin.site.has_permission(request)
 
 
