@@ -155,7 +155,8 @@ def test_list_that_breaks_off_is_one_line_in_the_log(caplog: pytest.LogCaptureFi
         yield b"[1"
         raise django.db.OperationalError("gone")
 
-    request = SimpleNamespace(user=SimpleNamespace(pk=1), request_id="the-id")
+    results = SimpleNamespace(request_id="the-id")
+    request = SimpleNamespace(user=SimpleNamespace(pk=1), results=results)
     answer = StreamedResponse(request, pieces())
     with pytest.raises(json.JSONDecodeError):
         json.loads(answer.getvalue())
