@@ -4,6 +4,8 @@ The server is a private PostgreSQL in a temporary directory. A process of its ow
 with pytest, however pytest ends. `PG=system` takes the machine's programs instead of the wheel's;
 CODERAPI_TEST_DATABASE_URL names a server to use instead.
 
+The server and all temporary files are in memory if there is room, and removed at the end.
+
 With `--at TIME` the run begins at that time: pytest restarts itself with `clock.c` preloaded. Its
 workers, PostgreSQL and the programs that tests start inherit this clock.
 """
@@ -32,6 +34,9 @@ NAMED_SERVER = "CODERAPI_TEST_DATABASE_URL"
 SECRET_KEY = f"only-for-tests-{secrets.token_hex(25)}"
 FOREIGN = re.compile(r"CODER_|CODERAPI_|DATABASE_URL|PG[A-Z]")
 ROOT = Path(__file__).resolve().parents[2]
+# On a disk, creating a file may take 40 times as long. A copy of a database has 700 files.
+MEMORY = Path("/dev/shm")  # noqa: S108 - only to make a private directory there
+NEEDED_BYTES = 4 << 30
 SHIFT = "TESTS_CLOCK_SHIFT"
 # PostgreSQL starts with its own environment, so add the variables of the clock.
 if SHIFT in os.environ:
@@ -96,9 +101,13 @@ def pytest_terminal_summary(
 
 def _throw_away_server(config: pytest.Config) -> str:
     """Returns the URL of a server that runs until pytest has ended."""
+    directory = tempfile.mkdtemp(prefix="coderapi-tests-", dir=MEMORY if _has_room() else None)
+    # As open as /tmp, because PostgreSQL has another account.
+    Path(directory).chmod(0o1777)
+    os.environ["TMPDIR"] = tempfile.tempdir = directory
     # In a session of its own, so that Ctrl-C ends the tests first. It ends when its input does.
     keeper = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.plugin"],
+        [sys.executable, "-m", "tests.support.plugin", directory],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -113,24 +122,36 @@ def _throw_away_server(config: pytest.Config) -> str:
     return answer
 
 
+def _has_room() -> bool:
+    """Returns whether the file system in memory may be used and has room for a run."""
+    if not os.access(MEMORY, os.W_OK):
+        return False
+    found = os.statvfs(MEMORY)
+    room = found.f_bavail * found.f_frsize
+    return room >= NEEDED_BYTES and not found.f_flag & os.ST_NOEXEC
+
+
 def _end(keeper: subprocess.Popen[str]) -> None:
     keeper.communicate()
 
 
-def _keep_until_input_ends() -> None:
+def _keep_until_input_ends(directory: Path) -> None:
     programs = programs_of("system") if os.environ.get("PG") == "system" else None
-    with tempfile.TemporaryDirectory(prefix="coderapi-tests-") as directory:
-        handle = acquire_as_superuser(Path(directory), programs=programs, durable=False)
+    try:
+        handle = acquire_as_superuser(directory / "server", programs=programs, durable=False)
         try:
             sys.stdout.write(f"{handle.url}\n")
             sys.stdout.flush()
             sys.stdin.read()
         finally:
             handle.release()
+    finally:
+        # Programs that tests have killed may leave files at any time.
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":
     try:
-        _keep_until_input_ends()
+        _keep_until_input_ends(Path(sys.argv[1]))
     except postgres.PostgresError as error:
         sys.stdout.write(" ".join(str(error).split()))

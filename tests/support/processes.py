@@ -109,7 +109,8 @@ def own_database(*, like: str = "", name: str = "") -> Iterator[str]:
     server = os.environ["DATABASE_URL"]
     name = name or f"own_{uuid.uuid4().hex}"
     with psycopg.connect(server, autocommit=True) as direct:
-        direct.execute(f"CREATE DATABASE {name} TEMPLATE {like or migrated()}")
+        # Copying the files takes a third of the time of copying through the log.
+        direct.execute(f"CREATE DATABASE {name} TEMPLATE {like or migrated()} STRATEGY file_copy")
         try:
             yield in_database(server, name)
         finally:
