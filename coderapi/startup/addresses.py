@@ -11,8 +11,9 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 # If a port is in use, binding is retried for this long. After a server was killed, its children
@@ -76,11 +77,12 @@ class Claim:
         return "" if self.address.reachable == self.address else " (all addresses of this machine)"
 
 
-def _inherited() -> Iterator[socket.socket]:
-    """Yields copies of the sockets that systemd has opened. Source: sd_listen_fds(3)."""
-    if os.environ.get("LISTEN_PID") == str(os.getpid()):
-        for number in range(int(os.environ.get("LISTEN_FDS", "0"))):
-            yield socket.socket(fileno=os.dup(FIRST_DESCRIPTOR + number))
+@cache
+def _inherited() -> list[socket.socket]:
+    """Returns the sockets that systemd has opened. Source: sd_listen_fds(3)."""
+    is_ours = os.environ.get("LISTEN_PID") == str(os.getpid())
+    number = int(os.environ.get("LISTEN_FDS", "0")) if is_ours else 0
+    return [socket.socket(fileno=FIRST_DESCRIPTOR + each) for each in range(number)]
 
 
 def _address_of(bound: socket.socket) -> Address:
@@ -94,22 +96,15 @@ def _is_for(bound: socket.socket, text: str) -> bool:
 
 def _inherited_for(text: str) -> socket.socket | None:
     """Returns the socket of this address that systemd has opened, or None."""
-    found = None
-    for each in _inherited():
-        if found is None and _is_for(each, text):
-            found = each
-        else:
-            each.close()
-    return found
+    return next((each for each in _inherited() if _is_for(each, text)), None)
 
 
 def _check_inherited(addresses: Sequence[str]) -> None:
     """Raises: AddressError if systemd has opened a socket of another address."""
     for each in _inherited():
-        with each:
-            if not any(_is_for(each, text) for text in addresses):
-                known = " and ".join(addresses)
-                raise AddressError(f"systemd listens on {_address_of(each)}, but not on {known}.")
+        if not any(_is_for(each, text) for text in addresses):
+            known = " and ".join(addresses)
+            raise AddressError(f"systemd listens on {_address_of(each)}, but not on {known}.")
 
 
 def split(text: str) -> tuple[str, int]:
