@@ -34,6 +34,10 @@ def at(minutes: float) -> datetime:
     return NOON + minutes * MINUTE
 
 
+def first_hour_of(day: str) -> dict[str, str]:
+    return {"since": f"{day}T00:00:00Z", "until": f"{day}T01:00:00Z"}
+
+
 @pytest.mark.parametrize(
     ("url", "parameters", "field"),
     [
@@ -49,16 +53,8 @@ def at(minutes: float) -> datetime:
         (URL, {"step": "90s"}, "step"),
         (URL, {"step": "30s"}, "step"),
         (URL, {"since": "2025-01-01T00:00:00Z", "step": "1h"}, "step"),
-        (
-            URL,
-            {"since": "2026-04-20T00:00:00Z", "until": "2026-04-20T01:00:00Z", "step": "1m"},
-            "step",
-        ),
-        (
-            URL,
-            {"since": "2026-01-20T00:00:00Z", "until": "2026-01-20T01:00:00Z", "step": "5m"},
-            "step",
-        ),
+        (URL, first_hour_of("2026-04-20") | {"step": "1m"}, "step"),
+        (URL, first_hour_of("2026-01-20") | {"step": "5m"}, "step"),
     ],
 )
 def test_an_invalid_parameter_is_named(
