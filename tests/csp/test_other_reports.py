@@ -203,10 +203,6 @@ def test_api_lists_filters_and_pages(owner: APIClient, auditor: APIClient) -> No
     add(5, key="shop")
     first = auditor.get(LIST, {"limit": 2}).json()
     assert first["other_reports"][0]["subject"] == "id1"
-    assert set(first["other_reports"][0]) == {
-        *("type", "subject", "cause_url", "ingest_key", "site", "page_kind"),
-        *("first_seen", "last_seen", "reports", "client_days"),
-    }
     second = auditor.get(LIST, {"limit": 2, "after": first["next"]}).json()
     assert [len(each["other_reports"]) for each in (first, second)] == [2, 2]
     assert second["next"] is None

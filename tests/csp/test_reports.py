@@ -32,16 +32,6 @@ def test_every_report_of_an_array_is_stored(member: APIClient) -> None:
     assert Report.objects.count() == 102
 
 
-def test_number_beyond_64_bits_is_null_and_other_reports_are_stored(member: APIClient) -> None:
-    odd = json.dumps(modern(n=17, sample="a\tb", lineNumber=17)).replace("17", "9" * 20)
-    # With a raw tab in it, only the tolerant parser reads it.
-    body = f"[{json.dumps(modern())}, {odd}]".replace("\\t", "\t").encode()
-    assert member.post_json(PATH, body).json() == "ok"
-    names = ("line_number", "other_members", "sample")
-    found = Report.objects.order_by("line_number").values_list(*names)
-    assert list(found) == [(12, {}, ""), (None, {"n": None}, "a\tb")]
-
-
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -92,7 +82,7 @@ def test_age_is_subtracted_up_to_two_days(member: APIClient, age: float, days: f
     assert report.received_at - report.occurred_at == timedelta(days=days)
 
 
-def test_texts_that_postgresql_rejects_are_cleaned(member: APIClient) -> None:
+def test_values_that_postgresql_rejects_are_cleaned(member: APIClient) -> None:
     body = (
         b'{"csp-report": {"blocked-uri": "a\\u0000b", "source-file": "\\ud800x", "big": '
         + b"9" * 5000
@@ -103,6 +93,13 @@ def test_texts_that_postgresql_rejects_are_cleaned(member: APIClient) -> None:
     assert (report.blocked_uri, report.source_file) == ("a\ufffdb", "\ufffdx")
     assert report.other_members == {"big": None, "inf": None}
     assert report.line_number == 17
+    # A number beyond 64 bits beside a raw tab, which only the tolerant parser reads.
+    odd = json.dumps(modern(n=17, sample="a\tb", lineNumber=17)).replace("17", "9" * 20)
+    body = f"[{json.dumps(modern())}, {odd}]".replace("\\t", "\t").encode()
+    assert member.post_json(PATH, body).json() == "ok"
+    found = Report.objects.exclude(pk=report.pk).order_by("line_number")
+    names = ("line_number", "other_members", "sample")
+    assert list(found.values_list(*names)) == [(12, {}, ""), (None, {"n": None}, "a\tb")]
 
 
 def test_similar_reports_are_one_group(member: APIClient) -> None:
