@@ -6,10 +6,10 @@ import json
 import os
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from subprocess import CompletedProcess
+from typing import Any
 
 import pytest
 from django.core.management import get_commands, load_command_class
@@ -18,7 +18,7 @@ from bin.commands_reference import commands_reference
 from coderapi.startup import bootstrap
 from kernel.commands import BaseCommand, shown_arguments
 from tests.support.api.client import APIClient
-from tests.support.commands import execute, manage, run, succeed, write_lines
+from tests.support.commands import MANAGE, execute, manage, run, succeed, write_lines
 from tests.support.csp.reports import legacy
 from tests.support.factories import make_key, make_user
 from tests.support.processes import PACKAGES, PROJECT, Program, free_port, own_database
@@ -47,29 +47,11 @@ NO_DATA_DIRECTORY = {
 }
 
 
-class Ended(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-def ended(line: str, directory: Path, *, abandoned: bool = False, **environ: Any) -> Ended:
-    """Runs the command line. If `abandoned` is true, its output is a closed pipe."""
-    reader, writer = os.pipe()
-    os.close(reader)
-    with os.fdopen(writer, "w") as closed:
-        done = subprocess.run(
-            [sys.executable, PROJECT / "manage.py", *shlex.split(line)],
-            cwd=directory,
-            env={**os.environ, **environ},
-            input="correct-horse-battery-staple\n",
-            stdout=closed if abandoned else subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-    return Ended(done.returncode, done.stdout or "", done.stderr)
+def ended(line: str, directory: Path, *before: str, **environ: Any) -> CompletedProcess[str]:
+    """Runs the command line, by the program `before` it if that is given."""
+    command = [*before, sys.executable, MANAGE, *shlex.split(line)]
+    typed = "correct-horse-battery-staple\n"
+    return execute(command, cwd=directory, env={**os.environ, **environ}, typed=typed)
 
 
 def command(name: str) -> BaseCommand:
@@ -180,10 +162,12 @@ def test_unreachable_database_is_one_line(directory: Path) -> None:
     url = f"postgresql://somebody:hunter2@127.0.0.1:{free_port()}/none"
     for name in ("list_tokens", "import_csp_reports reports.jsonl", "run_job prune_job_runs"):
         done = ended(name, directory, DATABASE_URL=url)
-        [line] = [text for text in done.err.splitlines() if "%|" not in text]
+        [line] = [text for text in done.stderr.splitlines() if "%|" not in text]
         cause = "coderapi: the database cannot be used: connection failed"
-        assert (done.status, line.startswith(cause)) == (1, True), name
-        assert ("Connection refused" in line, "hunter2" in line + done.out) == (True, False), name
+        assert (done.returncode, line.startswith(cause)) == (1, True), name
+        assert ("Connection refused" in line, "hunter2" in line + done.stdout) == (True, False), (
+            name
+        )
 
 
 @pytest.mark.parametrize(
@@ -202,8 +186,8 @@ def test_server_logs_why_it_waits_for_the_database(tmp_path: Path, place: str, c
 
 def test_unmigrated_database_is_named(directory: Path) -> None:
     done = ended("list_tokens", directory, DATABASE_URL=os.environ["DATABASE_URL"])
-    assert done.status == 1
-    assert re.fullmatch(r"coderapi: .* does not exist\. Run `coderapi migrate` .*\n", done.err)
+    assert done.returncode == 1
+    assert re.fullmatch(r"coderapi: .* does not exist\. Run `coderapi migrate` .*\n", done.stderr)
 
 
 def without_database(data: Path) -> dict[str, Any]:
@@ -235,8 +219,8 @@ def test_wrong_data_directory_is_named(tmp_path: Path, command_line: str, data: 
     (tmp_path / "file").touch()
     before = sorted(tmp_path.rglob("*"))
     done = ended(command_line, tmp_path, **without_database(tmp_path / data))
-    assert (done.status, done.out) == (1, "")
-    assert re.fullmatch(f"coderapi.*: {tmp_path / data} .* CODERAPI_DATA_DIR.*\n", done.err)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(f"coderapi.*: {tmp_path / data} .* CODERAPI_DATA_DIR.*\n", done.stderr)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -250,13 +234,21 @@ def test_data_is_not_created_among_other_files(tmp_path: Path, arguments: list[s
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+# Runs a program whose output is a pipe that nobody reads.
+CLOSED = (
+    *(sys.executable, "-c"),
+    "import os, sys; reader, writer = os.pipe(); os.close(reader); os.dup2(writer, 1);"
+    "os.execv(sys.argv[1], sys.argv[1:])",
+)
+
+
 def test_commands_end_quietly_when_their_output_closes(directory: Path) -> None:
     with own_database() as url:
         for line in WRITING:
-            done = ended(line, directory, abandoned=True, DATABASE_URL=url)
+            done = ended(line, directory, *CLOSED, DATABASE_URL=url)
             # Jobs log at info level. There are no errors.
-            errors = [text for text in done.err.splitlines() if "[info]" not in text]
-            assert (done.status, errors) == (141, []), line
+            errors = [text for text in done.stderr.splitlines() if "[info]" not in text]
+            assert (done.returncode, errors) == (141, []), line
         # The commands have done their work.
         assert "cdn.example.net" in succeed("list_csp_groups", "--json", DATABASE_URL=url)
 
