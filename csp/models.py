@@ -17,7 +17,7 @@ from kernel.db.partitions import PartitionedTable
 REPORTS = PartitionedTable("csp_report", timedelta(days=1))
 
 
-# The numbers of a group are those of this number of days (UTC), including today.
+# The reports and clients of a group are counted over this number of days (UTC), including today.
 WINDOW_DAYS = 30
 
 

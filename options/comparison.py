@@ -244,7 +244,7 @@ def _marks(annotations: Json) -> Entry:
 
 
 def _changed(difference: Difference) -> Entry:
-    """Returns the members of a changed option that its entry has."""
+    """Returns the changed members of an option, in the form of an entry of the catalogue."""
     value = difference.coder
     match difference.member:
         case "annotations":

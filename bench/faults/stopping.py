@@ -53,7 +53,7 @@ class Stopped(Fault[Single]):
 
 
 class StoppedBehindProxy(Stopped):
-    """SIGTERM under load, behind a proxy that reads /readyz and uses another server then."""
+    """SIGTERM under load, behind a proxy that uses another server when /readyz fails."""
 
     name, stage, rounds, idle = "sigterm-proxy", Balanced, 3, 0
 

@@ -93,7 +93,7 @@ def _follow_agents(reader: Reader, last: ReaderProgress, until: datetime, tally:
         settled_until = min(last.last_row_created_at, until) - MAX_LATENESS
         last.settled_until = max(last.settled_until, settled_until)
         last.late_rows_read_at = tally.now
-        # If reading the workspaces fails, the next run must not look for the same late rows.
+        # If reading the workspaces fails, the next run must not look for these late rows again.
         last.save()
 
 

@@ -78,7 +78,7 @@ def migrate(
     Raises: CommandError if a table stays in use, for example by a dump, or if the role lacks a
     right.
     """
-    # A statement without a lock of others may take long, for example to create an index.
+    # A statement that has its locks may take long, for example to create an index.
     limits = {"lock_timeout": f"{round(lock_seconds * 1000)}ms", "statement_timeout": 0}
     with migration_lock(), direct_connection() as wrapper:
 

@@ -61,7 +61,7 @@ class About(NamedTuple):
                 f"{FORMAT}. Use the release that made the backup: {found['release']!r}."
             )
         about = cls(**{name: found[name] for name in cls._fields})
-        # A TypeError if one is not a text.
+        # `join` raises a TypeError if one of them is not a string.
         texts = (about.release, about.made_at, *about.migrations)
         if not "".join(texts).isprintable() or not isinstance(about.schema, int):
             raise ValueError

@@ -191,7 +191,7 @@ def neighbors(
 ) -> tuple[uuid.UUID | None, uuid.UUID | None]:
     """Returns the ids of the previous and the next group, or None.
 
-    `lists` are shown one after the other. Each has this order. If there are two lists, the first
+    The page shows the `lists` one below the other, each in this order. If there are two lists, the first
     one has the regressed groups. The group comes from `groups_at`. It does not have to be in a
     list. Takes two or three queries.
     """

@@ -3,8 +3,8 @@
 The transaction that makes a change announces it with NOTIFY. `kernel.memory` then evicts the cached
 values that the change affects, so every process rejects a **revoked key** within milliseconds.
 
-PgBouncer in transaction mode accepts LISTEN, but delivers no notifications. A half-open connection
-does not deliver them either. So the listener sends itself a heartbeat every half second. After two
+PgBouncer in transaction mode accepts LISTEN, but delivers no notifications. Neither does a half-open
+connection. So the listener sends itself a heartbeat every half second. After two
 missing heartbeats, `is_connected()` returns false, and cached values that depend on notifications
 are not used.
 

@@ -151,7 +151,7 @@ def step(versions: Sequence[Version], old: str, new: str, *, site: str) -> Step:
 #
 # A change of the configuration has a moment, but no version.
 
-# Before and after the moment, the same span is compared, up to this length.
+# The maximum time that is compared before and after a moment. Both times are equally long.
 MAX_SPAN = timedelta(days=7)
 MAX_GROUPS = 100
 # The page offers the newest versions of a site.
