@@ -191,9 +191,9 @@ def neighbors(
 ) -> tuple[uuid.UUID | None, uuid.UUID | None]:
     """Returns the ids of the previous and the next group, or None.
 
-    The page shows the `lists` one below the other, each in this order. If there are two lists, the first
-    one has the regressed groups. The group comes from `groups_at`. It does not have to be in a
-    list. Takes two or three queries.
+    The page shows the `lists` one below the other, each in this order. If there are two lists,
+    the first one has the regressed groups. The group comes from `groups_at`, and need not be
+    in a list. Takes two or three queries.
     """
     place = 0 if group.current == REGRESSED else len(lists) - 1
     after = _position_of(group, order)

@@ -3,10 +3,10 @@
 The transaction that makes a change announces it with NOTIFY. `kernel.memory` then evicts the cached
 values that the change affects, so every process rejects a **revoked key** within milliseconds.
 
-PgBouncer in transaction mode accepts LISTEN, but delivers no notifications. Neither does a half-open
-connection. So the listener sends itself a heartbeat every half second. After two
-missing heartbeats, `is_connected()` returns false, and cached values that depend on notifications
-are not used.
+PgBouncer in transaction mode accepts LISTEN, but delivers no notifications. Neither does a
+half-open connection. So the listener sends itself a heartbeat every half second. After two missing
+heartbeats, `is_connected()` returns false, and cached values that depend on notifications are
+not used.
 
 The heartbeat is sent on a second connection, because a heartbeat on the listening connection would
 prove nothing. PostgreSQL delivers a connection's own notifications together with the response to
