@@ -4,8 +4,8 @@ All workers of an address share one socket, which the supervisor opens. So conne
 queue of this socket while a worker is replaced, and a worker that is busy leaves them to others.
 
 If many clients connect at once, the worker that the operating system runs first would accept most
-of them, and these clients would wait longer for their responses. So a worker with more connections
-than another one pauses before it accepts.
+of them, and these clients would wait longer for their responses. So a worker with clearly more
+connections than another one pauses before it accepts.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ TLS_SECONDS = {"ssl_handshake_timeout": 5.0, "ssl_shutdown_timeout": 1.0}
 # IPv6). Packets that clients send have 64 or 128, so a socket that requires 255 gets none of them.
 HOP_LIMITS = ((socket.IPPROTO_IP, 21), (socket.IPPROTO_IPV6, 73))
 
-# A worker that has LEAD connections more than another one pauses for LEAD_SECONDS. It pauses only
-# once for each connection, because the other worker may be busy.
+# A worker that has LEAD connections and an eighth more than another one pauses for LEAD_SECONDS. It
+# pauses only once for each connection, because the other worker may be busy.
 LEAD = 2
 LEAD_SECONDS = 0.002
 # While a worker handles the requests of many connections, further clients wait for its next turn.
@@ -48,10 +48,11 @@ class Share:
         self._numbers, self._place = numbers, place
 
     def is_ahead(self, number: int) -> bool:
-        """Notes the number. Returns whether another worker has fewer connections."""
+        """Notes the number. Returns whether another worker has clearly fewer connections."""
         # 0 means that there is no worker.
         self._numbers[self._place] = number + 1
-        return number + 1 > min(filter(None, self._numbers)) + LEAD
+        least = min(filter(None, self._numbers))
+        return number + 1 > least + LEAD + least // 8
 
     def leave(self) -> None:
         self._numbers[self._place] = 0
