@@ -78,9 +78,10 @@ class Clients:
             self._close(self._connections_of(client.address))
 
     def remove(self, client: Client) -> None:
-        del self.open[client]
-        self.stalled.pop(client, None)
-        _subtract(self.addresses, client.address, 1)
+        if client in self.open:
+            del self.open[client]
+            self.stalled.pop(client, None)
+            _subtract(self.addresses, client.address, 1)
 
     def _make_room(self) -> None:
         """Closes some connections, because there are too many."""
@@ -105,6 +106,8 @@ class Clients:
 
     def _close(self, some: Sequence[Client]) -> None:
         for each in some[: self.limits.closed_together]:
+            # It ends later. Meanwhile, further connections must not choose it again.
+            self.remove(each)
             each.abort()
 
     # --- Memory -----------------------------------------------------------------------------------

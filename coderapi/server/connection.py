@@ -67,7 +67,7 @@ class Connection(asyncio.Protocol):
 
     transport: Any = None
     # The task of the TLS handshake. The transport exists only after its end.
-    connecting: asyncio.Task[None] | None = None
+    connecting: asyncio.Task[Any] | None = None
     is_answered = False
 
     # Received bytes that belong to no request yet.

@@ -18,6 +18,7 @@ import ssl
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from coderapi.server.connection import Connection
@@ -137,7 +138,6 @@ class Acceptor:
         self._tls: dict[str, Any] = {"ssl": tls, **TLS_SECONDS} if tls else {}
         self._pause_seconds = pause_seconds
         self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         if self._socket.fileno() >= 0:
@@ -180,18 +180,18 @@ class Acceptor:
             # Its handshake may have ended when the listening socket ignored packets.
             require_hops(accepted, 0)
         connection = self._make(str(address[0]))
-        connection.connecting = self._loop.create_task(self._connect(connection, accepted))
-        self._tasks.add(connection.connecting)
-        connection.connecting.add_done_callback(self._tasks.discard)
+        connecting = self._loop.connect_accepted_socket(lambda: connection, accepted, **self._tls)
+        connection.connecting = self._loop.create_task(connecting)
+        connection.connecting.add_done_callback(partial(_connected, connection, accepted))
         return True
 
-    async def _connect(self, connection: Connection, accepted: socket.socket) -> None:
-        try:
-            await self._loop.connect_accepted_socket(lambda: connection, accepted, **self._tls)
-        except (OSError, asyncio.CancelledError):
-            pass  # The client has disconnected, or the connection was closed to make room.
-        finally:
-            connection.connecting = None
-            if connection.transport is None:
-                connection.connection_lost(None)
-                accepted.close()
+
+def _connected(connection: Connection, accepted: socket.socket, task: asyncio.Task[Any]) -> None:
+    """Called when the handshake has ended. A task may be canceled before it begins."""
+    connection.connecting = None
+    if connection.transport is None:
+        connection.connection_lost(None)
+        accepted.close()
+    # The client has disconnected, or the connection was closed to make room.
+    with suppress(OSError, asyncio.CancelledError):
+        task.result()
