@@ -78,7 +78,8 @@ def test_release_fills_every_table(tmp_path: Path) -> None:
         fill.sql(ANONYMOUS)
         made = tmp_path / f"{__version__}.backup"
         fill.command("backup", str(made))
-        assert empty_tables(fill.service.database) == []
+        # Changes by the admin are in the audit trail, and Django's own log stays empty.
+        assert empty_tables(fill.service.database) == ["django_admin_log"]
         assert made.stat().st_size < MAX_BYTES
         if "KEEP_RELEASE" in os.environ:
             with psycopg.connect(fill.service.database) as connection:
