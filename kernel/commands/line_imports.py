@@ -127,7 +127,7 @@ type Check = Callable[[Collection[str], int], None]
 # usual(column_names, delimiter) returns a function that parses a line, whose number is the first
 # argument. The function returns None for a line that csv.reader must parse.
 type ParseLine = Callable[[int, bytes], Any]
-type Usual = Callable[[Sequence[str], str], ParseLine]
+type Usual = Callable[[Sequence[str], str], ParseLine | None]
 
 
 def records(

@@ -109,11 +109,15 @@ _BY_PROTO = PLAIN.index("connections_by_proto")
 _SORTED = (*PLAIN, *KIND_COLUMNS, BY_NAME)
 
 
-def usual_csv(names: Sequence[str], delimiter: str) -> Callable[[int, bytes], AgentRow | None]:
-    """Returns a parser of usual lines with these columns.
+def usual_csv(
+    names: Sequence[str], delimiter: str
+) -> Callable[[int, bytes], AgentRow | None] | None:
+    """Returns a parser of usual lines with these columns, or None if one of PLAIN is missing.
 
     The parser takes the number of a line and the line. It returns None for an unusual line.
     """
+    if not set(PLAIN).issubset(names):
+        return None
     other = rf'[^"{delimiter}\r\n]{{0,999}}'
     columns = delimiter.join(_CSV.get(name, other) for name in names)
     return _parser(rf"{columns}\r?\n?", names)
@@ -123,7 +127,7 @@ def _parser(pattern: str, names: Iterable[str]) -> Callable[[int, bytes], AgentR
     """Returns a parser of lines that match the pattern. `names` is the order of their values."""
     match = re.compile(pattern.encode()).fullmatch
     known = [name for name in names if name in _JSON]
-    # A member that the lines do not have gets the last value, which is None.
+    # The members with sessions may be absent. They get the last value, which is None.
     values_of = itemgetter(*(known.index(name) if name in known else -1 for name in _SORTED))
 
     def parse(number: int, text: bytes) -> AgentRow | None:
@@ -135,8 +139,8 @@ def _parser(pattern: str, names: Iterable[str]) -> Callable[[int, bytes], AgentR
         except ValueError:
             return None
         columns[_BY_PROTO] = _unquoted(columns[_BY_PROTO])
-        if sessions and (counts := _unquoted(sessions)) != b"{}":
-            columns[len(PLAIN) :] = _columns_of_text(counts)
+        if sessions and (counts := _columns_of_text(_unquoted(sessions))):
+            columns[len(PLAIN) :] = counts
         else:
             columns = [b"0" if value is None else value for value in columns] + [NULL]
         return AgentRow(moment, columns[0].decode(), number, b"\t".join(columns) + b"\n")
@@ -152,7 +156,9 @@ def _unquoted(value: bytes) -> bytes:
 # Most rows have one of a few combinations of applications and counts.
 @lru_cache(maxsize=1_000)
 def _columns_of_text(text: bytes) -> tuple[bytes, ...]:
-    return tuple(map(_copied, _session_columns(cleaned(orjson.loads(text)))))
+    """Returns the columns with the sessions, or none if no application has a session."""
+    counts = cleaned(orjson.loads(text))
+    return tuple(map(_copied, _session_columns(counts))) if counts else ()
 
 
 def _session_columns(counts: Mapping[str, int] | None) -> list[Any]:

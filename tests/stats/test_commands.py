@@ -80,6 +80,19 @@ def test_compressed_csv_is_read(deployment: Deployment, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("optional", [{}, {"rx_bytes": 7, "usage": True}])
+def test_missing_columns_of_csv_have_their_defaults(
+    deployment: Deployment, tmp_path: Path, optional: dict[str, Any]
+) -> None:
+    row = agent_row(NOW, **dict.fromkeys((f"session_count_{kind}" for kind in KINDS), 1))
+    row |= optional
+    path = tmp_path / "rows.csv"
+    path.write_text(f"{','.join(row)}\n{','.join(map(str, row.values()))}\n")
+    assert "1 agent row imported" in run("import_agent_stats", str(path))
+    # No latency was measured.
+    agrees(deployment.collect(), [row])
+
+
 def test_bad_lines_are_written_to_a_file_with_number_and_reason(
     deployment: Deployment, tmp_path: Path
 ) -> None:

@@ -221,10 +221,25 @@ def test_the_fast_parser_of_csv_agrees_with_the_parsers_of_the_members(
         assert (found.id, found.created_at) == (expected[0], expected[1])
 
 
+@pytest.mark.parametrize("name", PLAIN)
+def test_no_parser_of_usual_lines_guesses_a_missing_column(name: str) -> None:
+    assert usual_csv([column for column in USUAL if column != name], ",") is None
+
+
+@pytest.mark.parametrize("counts", [{}, {"cursor": 0}, {"code-server": 0, "ssh": 0}])
+def test_kinds_are_used_if_no_application_has_a_session(counts: dict[str, int]) -> None:
+    line = by_line(USUAL | {"session_counts": counts})
+    assert line == by_members(USUAL | {"session_counts": counts})
+    found = parsed_csv(USUAL_TEXTS | {"session_counts": json.dumps(counts)})
+    assert found
+    assert line[14:] == values_of(found.line)[14:] == [7, 7, 7, 7, None]
+
+
 def parsed_csv(row: dict[str, str]) -> AgentRow | None:
     text = io.StringIO()
     csv.writer(text).writerow(row.values())
-    return usual_csv([*row], ",")(1, text.getvalue().encode())
+    parse = usual_csv([*row], ",")
+    return parse(1, text.getvalue().encode()) if parse else None
 
 
 def normalized(values: list[Any]) -> list[Any]:
