@@ -182,8 +182,8 @@ def moment(text: str) -> datetime:
         ) from None
 
 
-def whole_number(text: str, *, limit: int) -> int:
-    """Parses an argument that is a number from 1 to `limit`."""
-    if len(text) < 12 and text.isascii() and text.isdecimal() and 1 <= int(text) <= limit:
+def whole_number(text: str, *, limit: int, minimum: int = 1) -> int:
+    """Parses an argument that is a number from `minimum` to `limit`."""
+    if len(text) < 12 and text.isascii() and text.isdecimal() and minimum <= int(text) <= limit:
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text[:64]!r} is not a number from 1 to {limit:,}")
+    raise argparse.ArgumentTypeError(f"{text[:64]!r} is not a number from {minimum} to {limit:,}")

@@ -258,6 +258,13 @@ def test_command_rejects_invalid_arguments(arguments: tuple[str, ...]) -> None:
         run(*arguments)
 
 
+@pytest.mark.parametrize("number", ["1_0", "٣", "2147483648", "9" * 5_000, ""])
+def test_command_names_the_flag_of_a_number_that_it_rejects(number: str) -> None:
+    with pytest.raises(CommandError, match=r"--max-live-tokens: .* from 0 to 2,147,483,647"):
+        run("set", "--deployment", "--max-live-tokens", number)
+    assert not TokenConfig.objects.exists()
+
+
 @pytest.mark.parametrize("path", ["/users/me/keys", "/users/me/keys/tokens"])
 def test_key_of_every_route_is_within_the_policy(path: str) -> None:
     user = make_user()

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -9,7 +9,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from audit.services import SYSTEM
-from kernel.commands import ListingCommand, UsageError, add_json_argument
+from kernel.commands import ListingCommand, UsageError, add_json_argument, whole_number
 from kernel.text.humanize import plural
 from tokens.management.arguments import lifetime, scope
 from tokens.models import TokenConfig
@@ -29,12 +29,12 @@ ACTIONS = {
 }
 
 
-def _limit(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    @wraps(parse)  # argparse writes the name of the type into its error.
-    def parse_limit(text: str) -> Any:
-        return UNSET if text == UNSET else parse(text)
+# The largest number that fits in the column.
+MAX_COUNT = 2**31 - 1
 
-    return parse_limit
+
+def _limit(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    return lambda text: UNSET if text == UNSET else parse(text)
 
 
 def _scopes(text: str) -> list[str]:
@@ -48,7 +48,11 @@ FLAGS: dict[str, tuple[str, Callable[[str], Any], str]] = {
         lifetime,
         "the default lifetime, for example 7d",
     ),
-    "--max-live-tokens": (resolution.MAX_LIVE, int, "the maximum number of live tokens"),
+    "--max-live-tokens": (
+        resolution.MAX_LIVE,
+        partial(whole_number, minimum=0, limit=MAX_COUNT),
+        "the maximum number of live tokens",
+    ),
     "--allowed-scopes": (resolution.SCOPES, _scopes, "the allowed scopes, separated by commas"),
 }
 
