@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models.functions import Least
 from django.dispatch import receiver
 from django.urls import reverse
 from psycopg.errors import SerializationFailure
@@ -222,7 +223,11 @@ def shorten_keys(
             key.lifetime_ns, key.updated_at = lifetimes[key], now
             key.expires_at = min(key.expires_at, now + to_timedelta(key.lifetime_ns))
             changes.append(Change(target_of(key), before=before, after=_facts(key) | about))
-        APIKey.objects.bulk_update(longer, ["lifetime_ns", "expires_at", "updated_at"])
+        # Few limits differ. `bulk_update` would need seconds for thousands of keys.
+        for limit in {key.lifetime_ns for key in longer}:
+            rows = _rows(key for key in longer if key.lifetime_ns == limit)
+            expires_at = Least("expires_at", now + to_timedelta(limit))
+            rows.update(lifetime_ns=limit, expires_at=expires_at, updated_at=now)
         record_all("api_key.shorten", changes, actor=actor, now=now)
     return len(longer)
 

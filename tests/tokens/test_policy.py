@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from audit.models import Entry
+from audit.services import SYSTEM
 from tests.support import commands
 from tests.support.api.client import APIClient
 from tests.support.api.sending import send
@@ -20,6 +23,7 @@ from tests.support.concurrency import at_once
 from tests.support.factories import DAY_NS, HOUR_NS, make_key, make_user
 from tokens.models import APIKey, TokenConfig
 from tokens.policy import changes, resolution
+from tokens.services import shorten_keys
 from users.models import User
 
 pytestmark = pytest.mark.django_db
@@ -284,6 +288,20 @@ def test_key_of_every_route_is_within_the_policy(path: str) -> None:
     assert send(client, "POST", "/users/me/keys", {}).status_code == 201
     TokenConfig.objects.update(allowed_scopes=["user:read"])
     assert send(client, "POST", "/users/me/keys", {}).status_code == 400
+
+
+def test_tokens_are_shortened_by_one_statement_for_each_limit() -> None:
+    user, limits = make_user(), {str(number): (8 + number % 2) * DAY_NS for number in range(20)}
+    tokens = tokens_of(user, **dict.fromkeys(limits, 30 * DAY_NS))
+    lifetimes = {tokens[name]: limit for name, limit in limits.items()}
+    with CaptureQueriesContext(connection) as queries:
+        now = timezone.now()
+        shortened = shorten_keys(lifetimes, actor=SYSTEM, now=now, reason="test")
+    assert shortened == Entry.objects.filter(action="api_key.shorten").count() == 20
+    assert {key: key.lifetime_ns for key in APIKey.objects.all()} == lifetimes
+    updates = [query["sql"] for query in queries if query["sql"].startswith("UPDATE")]
+    assert len(updates) == 2
+    assert "WHEN" not in "".join(updates)
 
 
 def test_expiring_violations_ends_keys_of_every_route_but_no_session() -> None:
