@@ -324,8 +324,10 @@ def choice_filter(
             return list(choices.items())
 
         def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-            value = self.value() or ""
-            return narrow(queryset, value) if value in choices else queryset
+            if not (value := self.value()):
+                return queryset
+            # The page would show all rows for an unknown value, as if they had it.
+            return narrow(queryset, value) if value in choices else queryset.none()
 
     return ChoiceFilter
 

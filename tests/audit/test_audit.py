@@ -143,6 +143,7 @@ def test_admin_filters_entries_by_person_and_action(owner: APIClient) -> None:
         return sorted(str(entry) for entry in listed.context["cl"].result_list)
 
     boss, about_ada = owner.user.username, f"{owner.user.username} user.roles ada"
+    assert found(action="api_key.unknown") == []
     assert found(person="ada") == found(person=str(user.id))
     lines = [line.split()[:2] for line in found(person="ada")]
     assert sorted({tuple(line) for line in lines}) == sorted(

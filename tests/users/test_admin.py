@@ -156,7 +156,15 @@ def test_page_has_checkboxes_for_roles_and_links_to_the_users_data(
     assert User.objects.get(pk=user.pk).roles == ["auditor"]
 
 
-@pytest.mark.parametrize(("role", "shown"), [("owner", {"boss"}), ("auditor", {"reader"})])
+@pytest.mark.parametrize(
+    ("role", "shown"),
+    [
+        ("owner", {"boss"}),
+        ("auditor", {"reader"}),
+        ("unknown", set()),
+        ("", {"boss", "reader", "neither"}),
+    ],
+)
 def test_users_are_filtered_by_role(admin: Client, role: str, shown: set[str]) -> None:
     make_user("auditor", username="reader")
     make_user(username="neither")
