@@ -49,13 +49,17 @@ def _refused() -> APIError:
     return APIError(400, "The host in the Host header is not allowed.", detail)
 
 
-@lru_cache(maxsize=256)
 def is_allowed(host: str, allowed: tuple[str, ...]) -> bool:
     """Returns whether the host is well-formed and allowed. `*` allows every host."""
+    return len(host) <= MAX_HOST and _matches(host, allowed)
+
+
+@lru_cache(maxsize=256)
+def _matches(host: str, allowed: tuple[str, ...]) -> bool:
     domain, _ = split_domain_port(host)
     # For a host in brackets, Django checks only its characters. So the IPv6 address is parsed here.
     is_host = bool(domain) and (domain[0] != "[" or parse_address(domain) is not None)
-    return len(host) <= MAX_HOST and is_host and validate_host(domain, allowed)
+    return is_host and validate_host(domain, allowed)
 
 
 def _access_redirect(call: Call) -> str | None:
