@@ -69,13 +69,14 @@ class Clients:
         return [each for each in self.open if not each.is_answered]
 
     def add(self, client: Client) -> None:
+        """Adds a connection. If there are too many, closes others first."""
+        own = self.limits.connections_of_address
+        if len(self.open) >= self.limits.connections:
+            self._make_room()
+        elif self.addresses[client.address] >= own and not client.may_be_many:
+            self._close(self._connections_of(client.address))
         self.open[client] = None
         self.addresses[client.address] += 1
-        own = self.limits.connections_of_address
-        if len(self.open) > self.limits.connections:
-            self._make_room()
-        elif self.addresses[client.address] > own and not client.may_be_many:
-            self._close(self._connections_of(client.address))
 
     def remove(self, client: Client) -> None:
         if client in self.open:
@@ -84,7 +85,7 @@ class Clients:
             _subtract(self.addresses, client.address, 1)
 
     def _make_room(self) -> None:
-        """Closes some connections, because there are too many."""
+        """Closes some connections."""
         unanswered, few = self.unanswered, self.limits.closed_together
         by_address = Counter(each.address for each in unanswered)
         busiest, number = by_address.most_common(1)[0] if by_address else ("", 0)

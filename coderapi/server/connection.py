@@ -300,7 +300,8 @@ class Connection(asyncio.Protocol):
     def _limit_received(self) -> None:
         """Counts the received bytes. Reads nothing more from the client if they are too many."""
         body, size = self._body, len(self._buffer)
-        is_full = bool(self._running) and size > self._limits.head_bytes
+        is_busy = self._running is not None or self._is_paused
+        is_full = is_busy and size > self._limits.head_bytes
         size += self._head_bytes
         if body is not None:
             size += len(body.data)
@@ -341,17 +342,19 @@ class Connection(asyncio.Protocol):
     def _respond(self, request: Request, is_last: bool, answer: Answer) -> None:
         """Sends the response, or its head and then its pieces."""
         self._running = None
-        if self.transport is None or self.transport.is_closing():
-            if answer.pieces:
-                answer.pieces.close(0, is_whole=False)
+        is_gone = self.transport is None or self.transport.is_closing()
+        is_head = request.call.method == "HEAD"
+        if answer.pieces and (is_gone or is_head):
+            answer.pieces.close(0, is_whole=not is_gone)
+        if is_gone:
             return
         is_unread = self._arriving is not None or self._is_dropping
         is_last = is_last or is_unread or self._clients.is_closing
-        if answer.pieces is not None:
+        if answer.pieces and not is_head:
             stream = self._stream(request, answer, answer.pieces, is_last)
             self._drive(request, stream, self._responded, stream.send(None))
             return
-        body = b"" if request.call.method == "HEAD" else answer.body
+        body = b"" if is_head else answer.body
         head = head_of(answer, CLOSE if is_last else b"")
         if len(body) < SHARED_BYTES:
             self.transport.write(head + body)
@@ -367,11 +370,10 @@ class Connection(asyncio.Protocol):
 
         Returns whether this was the last response of the connection.
         """
-        is_head = request.call.method == "HEAD"
         has_length = "content-length" in (name.lower() for name in answer.headers)
-        is_chunked = not has_length and request.version != "1.0" and not is_head
+        is_chunked = not has_length and request.version != "1.0"
         more = (CHUNKED if is_chunked else b"") + (CLOSE if is_last else b"")
-        size, is_whole = 0, is_head
+        size, is_whole = 0, False
         self.transport.write(head_of(answer, more))
         try:
             while not is_whole:

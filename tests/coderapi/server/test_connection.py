@@ -215,6 +215,18 @@ def test_next_head_is_limited_while_a_request_runs(
     assert connection in server.clients.open
 
 
+def test_next_heads_are_limited_while_the_client_reads_no_response(served: Served) -> None:
+    server = served(held_bytes_of_address=1 << 30)
+    client = unread(server.port, get("/large"))
+    server.opened.append(client)
+    wait_for(lambda: [each.unsent for each in server.clients.open] > [0])
+    client.settimeout(0.1)
+    with suppress(TimeoutError):
+        client.sendall(get("/version") * (1 << 18))
+    assert server.clients.held_in_all < (1 << 20)
+    client.settimeout(DEADLINE_SECONDS)
+
+
 def test_garbage_after_a_request_does_not_change_its_response(ask: Sends) -> None:
     assert statuses(ask(HEAD + b"\r\n" + b"nonsense\r\n\r\n")) == [200, 400]
 
@@ -262,6 +274,7 @@ def test_response_is_streamed_in_chunks(ask: Sends) -> None:
     assert Pieces.closed[-2:] == [True, True]
     head = get("/stream", "Connection: close", method="HEAD")
     assert ask(head).endswith(b"close\r\n\r\n")
+    assert bodies(ask(get("/stream", method="HEAD") + LAST)) == [b"", b"ok"]
 
 
 def test_client_notices_that_a_stream_breaks_off(ask: Sends) -> None:
@@ -465,6 +478,18 @@ def test_address_has_a_part_of_all_connections(served: Served) -> None:
     with many(server, 20):
         wait_for(lambda: server.clients.addresses["127.0.0.2"] == 4)
         assert statuses(until_the_end(server.connect(LAST))) == [200]
+
+
+@pytest.mark.parametrize("limit", ["connections", "connections_of_address"])
+def test_new_connection_is_kept_and_counted_when_all_others_are_closed(
+    served: Served, limit: str
+) -> None:
+    server = served(**{limit: 2})
+    *others, newest = (server.connect() for _ in range(3))
+    assert [until_the_end(client) for client in others] == [b"", b""]
+    newest.sendall(HEAD + b"\r\n")
+    assert is_ok(newest)
+    assert server.clients.addresses["127.0.0.1"] == len(server.clients.open) == 1
 
 
 def test_clients_with_a_response_keep_their_connections_when_many_addresses_connect(
