@@ -32,7 +32,9 @@ def whole_hour(moment: datetime) -> datetime:
 
 
 def start_of_retention(now: datetime) -> datetime:
-    """Returns the midnight (UTC) before which everything has expired. 0 keeps all.
+    """Returns the midnight (UTC) before which everything has expired.
+
+    If CODERAPI_CSP_RETENTION is 0, nothing expires, so it returns the earliest time.
 
     Reports are deleted only when the partition of their whole day is dropped, and a group must not
     be deleted before its reports.

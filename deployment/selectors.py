@@ -67,7 +67,7 @@ def ssh_config() -> dict[str, object]:
     return {
         "hostname_prefix": settings.SSH_HOSTNAME_PREFIX,
         "hostname_suffix": settings.SSH_HOSTNAME_SUFFIX,
-        # The configuration rejects an option without a space and `=`.
+        # Every option contains a space or `=`: the configuration rejects others.
         "ssh_config_options": dict(
             re.split("[ =]", option, maxsplit=1) for option in settings.SSH_CONFIG_OPTIONS
         ),

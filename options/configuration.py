@@ -128,14 +128,14 @@ def load(
 
 
 def _file(sources: Iterable[Gathered]) -> list[Gathered]:
-    """Reads the YAML file that a flag names. Without one, reads the one in the environment."""
+    """Reads the YAML file that a flag names, or else the one that the environment names."""
     settings = [setting for source in sources for setting in source.settings]
     files = [each.value for each in settings if each.option.json_path == CONFIG_PATH]
     return [read_yaml_file(files[-1])] if files and files[-1] else []
 
 
 def _with_providers(setting: Setting, providers: Mapping[str, dict[str, Any]]) -> Setting:
-    """Adds the providers from numbered variables. They are set at the first of these variables.
+    """Adds the providers from numbered variables. The first of these variables is their place.
 
     The source stays empty, because Coder's server sends an empty source for these values.
     """

@@ -133,7 +133,7 @@ def _scopes(wanted: WantedToken, limits: Policy, caller: KeyIdentity) -> list[st
     is_old, limit = bool(wanted.scope and not wanted.scopes), limits[resolution.SCOPES]
     names, member = ([wanted.scope], "scope") if is_old else (wanted.scopes, "scopes")
     chosen = list(dict.fromkeys(map(scopes.canonical, names))) or [scopes.ALL]
-    # An unknown `scope` is an error even if it is not used.
+    # Reject an unknown `scope` even if `scopes` is used instead.
     for given, of_member in ((wanted.scopes, "scopes"), ([wanted.scope or scopes.ALL], "scope")):
         try:
             scopes.require_known(given)

@@ -213,7 +213,7 @@ def shorten_keys(
 ) -> int:
     """Shortens keys with a longer lifetime than the given one. Returns how many were shortened.
 
-    They expire that long after now, or at their old expiry time if that is earlier.
+    The new lifetime begins now. A key whose old expiry time is earlier keeps this time.
     """
     changes, about = [], {"reason": reason}
     with _locked(lifetimes) as locked:

@@ -57,7 +57,7 @@ def change_access(user: User, wanted: dict[str, Any], *, actor: Actor) -> None:
 
 
 def actor_on(user: Any) -> Actor:
-    """Returns the actor who changes a user of `get_object`. A form does not get the request."""
+    """Returns the actor that `get_object` set, because a form does not get the request."""
     return cast("Actor", user.changed_by)
 
 

@@ -56,7 +56,7 @@ USE_LOGIN_PAGE = f"Sign in on the page {settings.PAGES_PATH}login, or from a pro
 
 
 def attach(results: Results) -> None:
-    """Identifies the caller of a page, whose responses do not tell when the key expires."""
+    """Identifies the caller of a page. Its response has no header with the key's expiry time."""
     found = identify(results.call, results.address)
     caller = found if isinstance(found, Caller) else run(found)
     results.caller = caller._replace(key_expires="")

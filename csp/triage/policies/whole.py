@@ -140,7 +140,7 @@ def _source(group: Any, reported: str) -> str:
 def _with_entries(
     policy: Policy, accepted: Sequence[Any], texts: Mapping[str, str]
 ) -> tuple[Policy, list[Any]]:
-    """Adds the accepted entries that the policy lacks. Returns also the groups with an entry.
+    """Adds the accepted entries that the policy lacks. Also returns the groups with an entry.
 
     Each of these groups has its `advice`, and `is_sent` if the policy allows its sources already.
     """
@@ -166,10 +166,11 @@ def _rest(
     texts: Mapping[str, str],
     policy: Policy,
 ) -> list[Any]:
-    """Returns the groups of the reports, those of which the policy would block most first.
+    """Returns the groups of the reports, most blocked reports first.
 
-    Each has the number of `tested` reports, and of those that the policy would still block. A
-    report whose own policy permits its source has another cause, such as a redirect.
+    Sets `tested` of each group to the number of its reports, and `blocked` to the number of those
+    that the policy would still block. A report whose own policy permits its source has another
+    cause, such as a redirect.
     """
 
     @cache

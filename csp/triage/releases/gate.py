@@ -130,7 +130,7 @@ def _steps(old: str, new: str, *, site: str, allow_unseen: bool) -> list[Step]:
 
 
 def _unseen(old: str, new: str, site: str, names: Collection[str]) -> list[Validation]:
-    """Returns which version has no report. `names` are those of the versions with reports."""
+    """Returns an error for each version without a report. `names` has the reported versions."""
     where = f" of {site}" if site else ""
     newest = ", ".join(sorted(names, key=precedence, reverse=True)[:MAX_SHOWN])
     some = f" Newest versions: {newest}." if newest else ""
