@@ -278,8 +278,10 @@ def beside(file: str) -> Path:
     if file == STANDARD_INPUT:
         return Path("stdin.rejected")
     path = Path(file)
-    # /dev/stdin may be a link to a plain file.
-    is_plain = path.is_file() and path.absolute().parts[1] not in SYSTEM_FOLDERS
+    top, *below = path.absolute().parts[1:]
+    # /dev/stdin may be a link to a plain file. /dev/shm has the files of users.
+    is_system = top in SYSTEM_FOLDERS and below[:1] != ["shm"]
+    is_plain = path.is_file() and not is_system
     return Path(f"{path if is_plain else path.name}.rejected")
 
 

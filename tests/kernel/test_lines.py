@@ -9,6 +9,7 @@ import os
 import sys
 from contextlib import closing
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import orjson
@@ -310,3 +311,8 @@ def test_bad_lines_go_beside_plain_files_only(tmp_path: Path) -> None:
     assert beside(str(plain)) == tmp_path / "rows.jsonl.rejected"
     for odd, name in ((pipe, "pipe"), ("/dev/null", "null")):
         assert beside(str(odd)) == Path(f"{name}.rejected")
+    with plain.open() as file:
+        link = f"/dev/fd/{file.fileno()}"
+        assert beside(link) == Path(f"{file.fileno()}.rejected")
+    with NamedTemporaryFile(dir="/dev/shm") as in_memory:
+        assert beside(in_memory.name) == Path(f"{in_memory.name}.rejected")
