@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from itertools import count, islice
@@ -217,20 +218,22 @@ type RedisServer = tuple[str, subprocess.Popen[bytes]]
 
 
 @pytest.fixture
-def redis_server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def redis_server() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Starts a Redis server, and yields its URL and its process."""
     if REDIS is None:
         pytest.skip("redis-server is not installed")
     FAILURES.end()
-    socket = tmp_path / "redis.sock"
-    options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(tmp_path)]
-    process = subprocess.Popen([REDIS, *options], stdout=subprocess.DEVNULL)
-    # Redis makes the socket a moment before it listens.
-    wait_for(lambda: pings(f"unix://{socket}"))
-    yield f"unix://{socket}", process
-    process.send_signal(signal.SIGCONT)
-    process.terminate()
-    process.wait()
+    # The path of a socket has at most 107 characters, and `tmp_path` has the name of the test.
+    with tempfile.TemporaryDirectory(prefix="redis-") as directory:
+        socket = f"{directory}/redis.sock"
+        options = ["--port", "0", "--unixsocket", socket, "--save", "", "--dir", directory]
+        process = subprocess.Popen([REDIS, *options], stdout=subprocess.DEVNULL)
+        # Redis makes the socket a moment before it listens.
+        wait_for(lambda: pings(f"unix://{socket}"))
+        yield f"unix://{socket}", process
+        process.send_signal(signal.SIGCONT)
+        process.terminate()
+        process.wait()
 
 
 type NewHost = Callable[..., RedisCounter]
