@@ -73,8 +73,10 @@ class Connection(asyncio.Protocol):
     # Received bytes that belong to no request yet.
     _buffer = b""
     _is_handling = False
-    # The requests that were begun since no whole head was waiting.
-    _begun = 0
+    # The number of requests that were begun, and of bytes that were received.
+    _begun = _received = 0
+    # The end of the bytes that waited together, and the number of the last request that may wait.
+    _batch_end = _batch_last = 0
     # A request whose body is not read yet, its body, and the same body until it is complete.
     _call: Call | None = None
     _body: Body | None = None
@@ -163,10 +165,8 @@ class Connection(asyncio.Protocol):
         if self._is_dropping:
             self._drop(len(data))
             return
-        if self._buffer:
-            self._buffer += data
-        else:
-            self._buffer, self._begun = data, 0
+        self._buffer += data
+        self._received += len(data)
         self._handle()
 
     def _go_on(self) -> None:
@@ -209,13 +209,10 @@ class Connection(asyncio.Protocol):
             data = self._buffer = data.lstrip(b"\r\n")  # RFC 9112, 2.2
         end = data.find(END_OF_HEAD) + len(END_OF_HEAD)
         if end < len(END_OF_HEAD):
-            self._begun = 0
             if data:
                 self._heads.check_part(data)
             return False
-        self._begun += 1
-        if self._begun > self._limits.pipelined + 1:
-            raise APIError(400, "Too many requests were sent before the response to the first.")
+        self._limit_pipelined()
         heads = self._heads
         call = heads.parse(data[:end])
         self._buffer, self._head_bytes = data[end:], end
@@ -224,6 +221,15 @@ class Connection(asyncio.Protocol):
         else:
             self._begin(call)
         return True
+
+    def _limit_pipelined(self) -> None:
+        """Counts the requests that waited together."""
+        if self._received - len(self._buffer) >= self._batch_end:
+            self._batch_end = self._received
+            self._batch_last = self._begun + 1 + self._limits.pipelined
+        self._begun += 1
+        if self._begun > self._batch_last:
+            raise APIError(400, "Too many requests were sent before the response to the first.")
 
     def _expect_body(self, call: Call) -> None:
         heads = self._heads

@@ -157,6 +157,15 @@ def test_pipelined_requests_are_limited(ask: Sends, path: str) -> None:
     assert statuses(ask(get(path) * 1000)) == [200] * (USUAL.pipelined + 1) + [400]
 
 
+def test_client_may_always_have_some_requests_waiting(served: Served) -> None:
+    """It sends a further request when it gets a response."""
+    client, answers = served().connect(get("/late") * 4), b""
+    while (number := len(statuses(answers))) < 2 * USUAL.pipelined:
+        answers += client.recv(1 << 16)
+        assert 400 not in statuses(answers)
+        client.sendall(get("/late") * (len(statuses(answers)) - number))
+
+
 def test_pipelined_requests_let_other_clients_have_their_turn(served: Served) -> None:
     """Only two requests are handled before the event loop goes on."""
     server, turns = served(heads_in_a_turn=2), []
