@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from alerts.models import Alert
 from alerts.sending import send_alerts
-from csp.models import Group, IngestKey, SitePolicy
+from csp.models import Group, IngestKey, SitePolicy, midnight
 from csp.triage.changes import MAX_CHANGES, settle_policies
 from csp.writing import writer
 from kernel.http.asking import run
@@ -31,8 +31,11 @@ PRIVATE = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
 
 @pytest.fixture
 def shop(collecting: None) -> datetime:
-    """Makes a site that has sent reports for a while. Returns the current time."""
-    now = timezone.now()
+    """Makes a site that has sent reports for a while. Returns noon of today (UTC).
+
+    The hash of an address is another one on the next day.
+    """
+    now = midnight(timezone.now()) + 12 * HOUR
     IngestKey.objects.create(name="shop", value="cik_shop", origins=[SHOP])
     make_group(site=SHOP, created_at=now - 8 * DAY, first_seen=now - 8 * DAY, last_seen=now)
     make_group(site="https://portal.acme.test", created_at=now - 8 * DAY)

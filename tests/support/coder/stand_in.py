@@ -203,6 +203,7 @@ class StandInCoder(ThreadingHTTPServer):
         self.build = ""
         self.experiments: list[str] = []
         self.config = json.loads(json.dumps(CONFIG))
+        self.policy, self.domain = POLICY, ""
         self.dashboard = self.url
         self.clock_ahead = 0.0
         self.may_go_on = threading.Event()
@@ -451,12 +452,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _page(self, page: str) -> None:
-        headers = {"Content-Security-Policy": POLICY}
+        headers = {"Content-Security-Policy": self.server.policy}
         proof = self._cookie("csrf_token")
         if not proof:
             # Coder's token has another length and alphabet than Django's.
             proof = secrets.token_urlsafe(32) + "="
-            headers["Set-Cookie"] = f"csrf_token={proof}; Path=/; HttpOnly; SameSite=Lax"
+            headers["Set-Cookie"] = (
+                f"csrf_token={proof}; Path=/; HttpOnly; SameSite=Lax{self.server.domain}"
+            )
         content = page.replace("{proof}", proof).encode()
         self._send(200, content, "text/html; charset=utf-8", **headers)
 
