@@ -115,9 +115,7 @@ def load(
         if providers:
             found[path] = _with_providers(found[path], providers)
     values = {path: item.value for path, item in found.items()}
-    set_to = (variables.get(name) for name in _REDIRECT_VARIABLES)
-    redirects = _REDIRECT_FLAG in dict(flags) or not TRUE.isdisjoint(set_to)
-    _change_at_start(values, redirects=redirects)
+    _change_at_start(values, redirects=_redirects(variables, flags))
     return Configuration(
         options,
         values,
@@ -125,6 +123,12 @@ def load(
         places={path: item.place for path, item in found.items()},
         warnings=_warnings(sources),
     )
+
+
+def _redirects(variables: Mapping[str, str], flags: Flags) -> bool:
+    """Returns whether the deprecated flag or variable for the redirect to the access URL is set."""
+    set_to = (variables.get(name) for name in _REDIRECT_VARIABLES)
+    return _REDIRECT_FLAG in dict(flags) or not TRUE.isdisjoint(set_to)
 
 
 def _file(sources: Iterable[Gathered]) -> list[Gathered]:
