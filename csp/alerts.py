@@ -7,7 +7,7 @@ The time `occurred_at` of an event must not change later, so it is never the tim
 | new | a group that no operator has decided about reaches the channel's number of clients | when the group was created |
 | limit_reached | an ignored group is new again | when it was ignored |
 | regressed | several clients have reported a resolved group again | when it was resolved |
-| new_host | several networks report a script, frame, form or connection of a host that the site has not used | when the group was created |
+| new_host | several networks report on one day a script, frame, form or connection of a host that the site has not used | when the group was created |
 | other_growing | a group "other" has many more clients than at its last alert | the hour |
 """  # noqa: E501 - a table
 

@@ -2,7 +2,7 @@
 
 A policy is known from the reports of browsers, which anyone can forge. So a policy is settled if
 
-* several networks have reported it in the last day, over at least an hour, and
+* several networks have reported it on one day (UTC), over at least an hour, and
 * at least a quarter as many networks have reported it as the most common policy with the same
   disposition on the site.
 
@@ -14,12 +14,13 @@ in a day. The first settled policies of a site do not count as a change.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Exists, F, OuterRef, QuerySet, Subquery
-from django.db.models.functions import Substr
+from django.db.models import Count, Exists, F, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Substr, TruncDate
 
 from csp.models import Group, Report, SitePolicy, State, start_of_retention
 from csp.scrubbing.address import OTHER_SITE
@@ -74,11 +75,20 @@ def _settled(site: str, now: datetime) -> Iterator[tuple[str, SentPolicy]]:
     for disposition in {seen.disposition for seen in reports}:
         some = [seen for seen in reports if seen.disposition == disposition]
         policies = sorted(policies_in(some, texts), key=lambda each: -len(each.clients))
-        networks = [len({each[:NETWORK_BYTES] for each in policy.clients}) for policy in policies]
+        networks = [_networks(policy) for policy in policies]
         for policy, number in zip(policies, networks, strict=True):
             is_common = number >= max(SEVERAL, max(networks) / 4)
             if is_common and policy.last - policy.first >= SETTLING:
                 yield disposition, policy
+
+
+def _networks(policy: SentPolicy) -> int:
+    """Returns the number of networks of the day with the most.
+
+    On each day, a network has another hash. Two networks around midnight are not four.
+    """
+    of_day = {(at.date(), client[:NETWORK_BYTES]) for client, at in policy.clients.items()}
+    return max(Counter(day for day, _ in of_day).values())
 
 
 # --- Changes ----------------------------------------------------------------------------------
@@ -125,14 +135,16 @@ LEARNING = timedelta(days=7)
 
 
 def new_hosts(visible: Any, now: datetime) -> Any:
-    """Returns the first uses of a host that several networks have reported in the last day."""
+    """Returns the first uses of a host that several networks have reported on one day (UTC)."""
     reports = Report.objects.filter(
         group=OuterRef("pk"), noise_rule_id=0, received_at__gt=now - DAY
     )
     # The group may have the name of a scheme or a keyword instead of a host.
     of_hosts = reports.filter(blocked_uri__regex="^(https?|wss?)://").order_by()
-    networks = of_hosts.values(network=Substr("client_address_hash", 1, NETWORK_BYTES)).distinct()
-    several = Exists(networks[SEVERAL - 1 : SEVERAL])
+    # On each day, a network has another hash.
+    networks = Count(Substr("client_address_hash", 1, NETWORK_BYTES), distinct=True)
+    days = of_hosts.values(day=TruncDate("received_at")).alias(networks=networks)
+    several = Exists(days.filter(networks__gte=SEVERAL))
     return first_uses(visible.filter(state=State.NEW, last_seen__gt=now - DAY)).filter(several)
 
 

@@ -100,6 +100,17 @@ def test_new_host_needs_several_networks(
     assert send_alerts(shop) == expected
 
 
+def test_networks_around_midnight_are_no_more_networks(shop: datetime, receiver: Receiver) -> None:
+    make_channel(receiver.url, kinds=["csp_site.new_host"])
+    after_midnight = midnight(shop) + DAY + HOUR
+    for at in (after_midnight - 2 * HOUR, after_midnight):
+        report(*SEVERAL[:2], at=at)
+    assert Group.objects.get(site=SHOP, client_days=4)
+    assert send_alerts(after_midnight) == 0
+    report(SEVERAL[2], at=after_midnight)
+    assert send_alerts(after_midnight) == 1
+
+
 def test_host_of_another_use_or_of_a_young_site_is_not_new(
     shop: datetime, receiver: Receiver
 ) -> None:
@@ -138,7 +149,7 @@ def test_changed_policy_is_alerted_once(shop: datetime, receiver: Receiver) -> N
     make_channel(receiver.url, kinds=["csp_site.policy_changed"])
     assert settle(*SEVERAL, at=shop) == 1
     assert send_alerts(shop) == 0
-    at = shop + 12 * HOUR
+    at = shop + 11 * HOUR
     # A page of one site is open in two browsers.
     report(*SEVERAL[:2], at=at - 2 * HOUR, original_policy=NEW, disposition="report")
     report(SEVERAL[2], at=at, original_policy=NEW_OF_FIREFOX, disposition="report")
@@ -184,6 +195,13 @@ def test_policy_that_one_network_reports_is_not_settled(
     forms = (NEW, NEW_OF_FIREFOX, NEW.upper())
     changes = [settle(*addresses, at=shop + HOUR, policy=form) for form in forms]
     assert changes == [0, 0, 0]
+
+
+def test_policy_of_two_networks_around_midnight_is_not_settled(shop: datetime) -> None:
+    settle(*SEVERAL, at=shop)
+    after_midnight = midnight(shop) + DAY + HOUR
+    assert settle(*SEVERAL[:2], at=after_midnight, policy=NEW) == 0
+    assert settle(*SEVERAL, at=after_midnight, policy=NEW) == 1
 
 
 def test_policy_that_few_networks_report_is_not_settled(shop: datetime) -> None:
