@@ -44,7 +44,8 @@ def exit_on_signals() -> None:
 
 def ignore_signals() -> None:
     """Ignores all signals that end a process, so that none interrupts the exit handlers."""
-    for signum in ENDING:
+    # SIGALRM raises an exception again.
+    for signum in (*ENDING, signal.SIGALRM):
         signal.signal(signum, signal.SIG_IGN)
 
 
@@ -66,9 +67,13 @@ def _show_unless_ending(
 def _raise_again(unraisable: sys.UnraisableHookArgs) -> None:
     """Raises the exception of a signal again if it was raised where Python ignores exceptions.
 
-    For example, Python does so in the callback of a weak reference.
+    For example, Python does so in the callback of a weak reference. In an exit handler, the process
+    ends anyway, and the other handlers must not be interrupted.
     """
-    if _received and unraisable.exc_type in {KeyboardInterrupt, SystemExit}:
+    is_ending = bool(_received) and unraisable.exc_type in {KeyboardInterrupt, SystemExit}
+    if is_ending and "atexit" in (unraisable.err_msg or ""):
+        return
+    if is_ending:
         signal.signal(signal.SIGALRM, lambda *_: _end(_received[0], None))
         signal.setitimer(signal.ITIMER_REAL, 0.001)
     else:

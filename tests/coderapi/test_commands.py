@@ -148,7 +148,7 @@ NO_SCOPE = "--scope: 'nope' is not a scope. Scopes: api_key:*, "
         (
             "token_policy",
             "set --deployment --max-live-tokens x",
-            "--max-live-tokens: invalid int value: 'x'",
+            "--max-live-tokens: 'x' is not a number",
         ),
     ],
 )

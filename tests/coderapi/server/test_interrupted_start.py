@@ -10,6 +10,8 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from tests.support.commands import execute, manage, succeed
 from tests.support.databases.tables import query
 from tests.support.processes import CHANCE, DEADLINE_SECONDS, PROJECT, own_database, wait_for
@@ -72,6 +74,29 @@ threading.Event().wait(60)
 """
     done = execute([sys.executable, "-c", code], cwd=PROJECT)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped\n")
+
+
+@pytest.mark.parametrize("moment", ["in a handler", "before the handlers"])
+def test_signal_at_the_end_interrupts_no_exit_handler(moment: str) -> None:
+    in_a_handler = "atexit.register(signal.raise_signal, signal.SIGINT)"
+    before = """
+kept = type("Kept", (), {})()
+callback = weakref.ref(kept, lambda _: signal.raise_signal(signal.SIGINT))
+del kept
+"""
+    code = f"""
+import atexit, signal, time, weakref
+from coderapi.startup.exit_status import exit_on_signals, ignore_signals
+exit_on_signals()
+def release():
+    time.sleep(0.1)
+    print("released")
+atexit.register(release)
+atexit.register(ignore_signals)
+{in_a_handler if moment == "in a handler" else before}
+"""
+    done = execute([sys.executable, "-c", code], cwd=PROJECT)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "released\n", "Stopped\n")
 
 
 # A record that cannot be written has the effect of an end between a migration and its record.
