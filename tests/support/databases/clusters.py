@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -107,9 +108,18 @@ def migrated_cluster() -> Iterator[Path]:
 @contextmanager
 def directory_for_postgres() -> Iterator[Path]:
     """Makes a directory that PostgreSQL's account may enter, unlike those of pytest."""
-    with tempfile.TemporaryDirectory(prefix="coderapi-tests-") as directory:
-        Path(directory).chmod(0o711)
-        yield Path(directory)
+    directory = Path(tempfile.mkdtemp(prefix="coderapi-tests-"))
+    directory.chmod(0o711)
+    try:
+        yield directory
+    finally:
+        # The processes of a killed PostgreSQL may write for a moment.
+        wait_for(lambda: _is_removed(directory))
+
+
+def _is_removed(directory: Path) -> bool:
+    shutil.rmtree(directory, ignore_errors=True)
+    return not directory.exists()
 
 
 def copy_cluster(seed: Path, data_dir: Path) -> None:
