@@ -123,14 +123,14 @@ class Connection(asyncio.Protocol):
         self.waits_since = self._clients.clock()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Also called if the handshake of TLS fails."""
+        """Also called if the handshake of TLS fails. May be called twice."""
         self._clients.remove(self)
         self._hold(0)
         self._buffer = b""
         running, self._running = self._running, None
         if running:
             running.cancel()
-        del self._heads  # It refers to itself.
+        vars(self).pop("_heads", None)  # It refers to itself.
 
     def eof_received(self) -> bool:
         """Returns whether to keep the connection open, which is not possible with TLS."""

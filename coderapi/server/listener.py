@@ -189,7 +189,8 @@ class Acceptor:
 def _connected(connection: Connection, accepted: socket.socket, task: asyncio.Task[Any]) -> None:
     """Called when the handshake has ended. A task may be canceled before it begins."""
     connection.connecting = None
-    if connection.transport is None:
+    # Of a canceled task, uvloop closes the transport without telling the connection.
+    if connection.transport is None or task.cancelled():
         connection.connection_lost(None)
         accepted.close()
     # The client has disconnected, or the connection was closed to make room.

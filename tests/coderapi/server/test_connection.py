@@ -411,6 +411,30 @@ def test_first_bytes_do_not_count_for_all_addresses(served: Served) -> None:
     assert server.clients.held_in_all == 0
 
 
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_connection_that_is_aborted_while_it_begins_is_not_counted(
+    served: Served, turns: int
+) -> None:
+    server = served()
+    connections: Any = server.clients.open
+
+    def abort_after(turns: int) -> None:
+        if turns:
+            server.loop.call_soon(abort_after, turns - 1)
+        for each in [] if turns else [*connections]:
+            each.abort()
+
+    def look() -> None:
+        if connections:
+            abort_after(turns)
+        else:
+            server.loop.call_soon(look)
+
+    server.loop.call_soon_threadsafe(look)
+    assert until_the_end(server.connect(b"")) == b""
+    wait_for(lambda: not connections)
+
+
 @pytest.mark.parametrize("sent", [b"", HEAD, HEAD + b"\r\n"])
 def test_late_head_ends_the_connection(served: Served, sent: bytes) -> None:
     server = served()
