@@ -70,14 +70,11 @@ def _raise_again(unraisable: sys.UnraisableHookArgs) -> None:
     For example, Python does so in the callback of a weak reference. In an exit handler, the process
     ends anyway, and the other handlers must not be interrupted.
     """
-    is_ending = bool(_received) and unraisable.exc_type in {KeyboardInterrupt, SystemExit}
-    if is_ending and "atexit" in (unraisable.err_msg or ""):
-        return
-    if is_ending:
+    if not _received or unraisable.exc_type not in {KeyboardInterrupt, SystemExit}:
+        sys.__unraisablehook__(unraisable)
+    elif "atexit" not in (unraisable.err_msg or ""):
         signal.signal(signal.SIGALRM, lambda *_: _end(_received[0], None))
         signal.setitimer(signal.ITIMER_REAL, 0.001)
-    else:
-        sys.__unraisablehook__(unraisable)
 
 
 @atexit.register
