@@ -19,7 +19,7 @@ from psycopg_pool import ConnectionPool
 
 from bench.service import THREADS
 
-settings.configure(TRUSTED_PROXY_ORIGINS=())
+settings.configure(TRUSTED_PROXY_HEADERS=(), TRUSTED_PROXY_ORIGINS=())
 
 from kernel.http.asking import Asking  # noqa: E402
 from kernel.http.exchange import Request  # noqa: E402

@@ -49,7 +49,8 @@ settings.configure(
         "django.middleware.clickjacking.XFrameOptionsMiddleware",
     ],
     ROOT_URLCONF=__name__,
-    # The HTTP server of coderapi reads it.
+    # The HTTP server of coderapi reads them.
+    TRUSTED_PROXY_HEADERS=(),
     TRUSTED_PROXY_ORIGINS=(),
     USE_TZ=True,
 )
