@@ -23,8 +23,11 @@ def test_bare_function_returns_recorded_responses() -> None:
 
 @pytest.mark.django_db
 def test_plain_django_reads_the_tables_of_the_service() -> None:
-    with own_database() as database, reference("plain_django", DATABASE_URL=database) as url:
-        with closing(HTTPConnection(urlsplit(url).netloc, timeout=60)) as client:
-            headers = {"Coder-Session-Token": "unknown-token"}
-            client.request("GET", "/api/v2/users/me", headers=headers)
-            assert client.getresponse().status == 403
+    with (
+        own_database() as database,
+        reference("plain_django", DATABASE_URL=database) as url,
+        closing(HTTPConnection(urlsplit(url).netloc, timeout=60)) as client,
+    ):
+        headers = {"Coder-Session-Token": "unknown-token"}
+        client.request("GET", "/api/v2/users/me", headers=headers)
+        assert client.getresponse().status == 403
