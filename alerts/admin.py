@@ -99,6 +99,7 @@ class ChannelAdmin(AuditedAdmin[Channel]):
     list_display = ["name", "type", "shown_address", "state", "choice", "min_severity", LAST]
     readonly_fields = ["state", "shown_address", "signing_secret", "last_failure"]
     actions = ["send_test"]
+    secrets = ["address", "secret"]
 
     def get_fields(self, request: HttpRequest, obj: Channel | None = None) -> Any:
         """Omits the secrets for a user who may only view the channel."""

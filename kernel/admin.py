@@ -24,6 +24,7 @@ from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.core.paginator import Paginator
 from django.db import OperationalError, transaction
 from django.db.models import Model, QuerySet
+from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -48,6 +49,10 @@ SEARCH_SECONDS = 2.0
 # The number of searches that wait. Each occupies a thread, but no connection.
 MAX_WAITING_SEARCHES = 2
 SEARCH_POLL_SECONDS = 0.1
+# The lookups that a filter may use.
+COMPARISONS = frozenset(
+    {"exact", "gt", "gte", "isempty", "isnull", "lt", "lte", "year", "month", "day"}
+)
 _POOL: Mapping[str, Any] = settings.DATABASES["default"].get("OPTIONS", {}).get("pool") or {}
 # A search reads a whole table, so it must not use all connections: the API needs some, too.
 SEARCHES = Limiter(
@@ -145,10 +150,12 @@ class ServiceAdmin[M: Model](admin.ModelAdmin[M]):
     """The base class of all admin pages. Limits searches, and rejects malformed input.
 
     `pages` maps the routes of further pages to the names of their views. Users need the permission
-    to view the model.
+    to view the model. `secrets` are columns that no filter may use, because a user could guess
+    their values character by character.
     """
 
     pages: ClassVar[Mapping[str, str]] = {}
+    secrets: ClassVar[Sequence[str]] = ()
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self._own_page)
@@ -185,6 +192,17 @@ class ServiceAdmin[M: Model](admin.ModelAdmin[M]):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return Rows
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Rejects filters on secrets, and filters that search parts of a text, such as `regex`.
+
+        Filters do not have the limits of a search.
+        """
+        column, *others = lookup.split(LOOKUP_SEP)
+        is_search = bool(others) and others[-1] not in COMPARISONS
+        if column in self.secrets or is_search:
+            return False
+        return super().lookup_allowed(lookup, value, request)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[M]) -> None:
         """Deletes selected rows like a single row, so that each deletion is recorded."""

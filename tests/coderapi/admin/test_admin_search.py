@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.test import Client
+from django.urls import reverse
 
 from kernel import admin
 from kernel.db.connections import connect_directly, lock_number
@@ -60,6 +61,31 @@ def test_long_searches_are_refused_and_repeated_words_count_once(
 def test_the_list_after_a_refusal_keeps_its_filters(browser: Client) -> None:
     answer = browser.get(USERS, {"q": "x" * 201, "status__exact": "suspended"})
     assert answer.headers["Location"] == f"{USERS}?status__exact=suspended"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("page", "query", "status"),
+    [
+        ("tokens_apikey", "hashed_secret__gte=a", 400),
+        ("alerts_channel", "address__gte=https", 400),
+        ("alerts_channel", "secret__gte=whsec", 400),
+        ("alerts_channel", "secret=whsec_", 400),
+        ("users_user", "password__gte=argon2", 400),
+        *(
+            ("csp_report", f"sample__{lookup}=a", 400)
+            for lookup in ("regex", "iregex", "contains", "icontains", "startswith", "search")
+        ),
+        ("users_user", "username__regex=(a*)*b", 400),
+        ("csp_group", "noise=all&noise_rule__id__exact=1", 200),
+        ("tokens_apikey", "expires_at__gte=2026-01-01T00:00Z&login_type__exact=token", 200),
+    ],
+)
+def test_filters_help_neither_to_search_nor_to_guess_secrets(
+    page: str, query: str, status: int
+) -> None:
+    auditor = signed_in(make_user("auditor"))
+    assert auditor.get(f"{reverse(f'admin:{page}_changelist')}?{query}").status_code == status
 
 
 @contextmanager

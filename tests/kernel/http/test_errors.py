@@ -190,8 +190,6 @@ def test_failures_have_the_same_shape_everywhere_and_hide_their_cause(
     [
         ("users_user", "status__exact=%00", {302, 400}),
         *(("csp_report", f"day={day}", {200}) for day in ("2026-02-31", "9999-12-31")),
-        # A filter must not help to guess the digests of secrets.
-        ("tokens_apikey", "hashed_secret__startswith=a", {400}),
         *(
             (page, f"{field}__year={year}", {200, 302, 400})
             for page, field in (("csp_group", "first_seen"), ("jobs_jobrun", "started_at"))
