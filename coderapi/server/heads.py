@@ -67,7 +67,8 @@ class HeadParser:
 
     def on_header(self, raw_name: bytes, raw_value: bytes) -> None:
         self._count += 1
-        if self._count > self._limits.headers:
+        is_long = len(raw_name) > self._limits.header_name_bytes
+        if is_long or self._count > self._limits.headers:
             raise too_large()
         name, headers = header_name(raw_name), self.headers
         # RFC 9110, 5.5: the value does not include whitespace around it.

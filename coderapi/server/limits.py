@@ -16,6 +16,8 @@ class Limits:
     head_bytes: int = 32 * 1024
     target_bytes: int = 8 * 1024
     headers: int = 100
+    # The length of a header's name. The process caches the names.
+    header_name_bytes: int = 256
     # The maximum number of requests that wait for the response to an earlier request of the same
     # connection, and of requests that are handled before other clients get their turn.
     pipelined: int = 16

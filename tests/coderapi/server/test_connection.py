@@ -76,6 +76,7 @@ def is_ok(client: socket) -> bool:
     [
         (HEAD + b"a: b\r\n" * USUAL.headers + b"\r\n", 431),
         (HEAD + b"a: b\r\n" * USUAL.headers, 431),
+        (get("/", "a" * (USUAL.header_name_bytes + 1) + ": b"), 431),
         (HEAD + b"a: " + b"b" * USUAL.head_bytes, 431),
         (HEAD + b"a: " + b"b" * USUAL.head_bytes + b"\r\n\r\n", 431),
         (b"GET /" + b"b" * USUAL.head_bytes, 414),
