@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 from csp.scrubbing.address import private_address
 from csp.scrubbing.encodings import decoded, shortened
@@ -49,7 +48,7 @@ def scrubbed_text(text: str, limit: int = MAX_POLICY) -> str:
     return shortened(_scrubbed_text(_without_nonces(shortened(text, limit))), limit)
 
 
-@lru_cache(maxsize=512)
+@cached(512)
 def scrubbed_agent(text: str) -> str:
     return scrubbed_text(text, MAX_AGENT)
 

@@ -14,7 +14,8 @@ import orjson
 
 from csp import trusted_types
 from csp.parsing.formats import Violation
-from csp.scrubbing.address import Address, address_of, without_query
+from csp.scrubbing.address import MAX_URI, Address, address_of, without_query
+from csp.scrubbing.encodings import shortened
 from csp.scrubbing.free_text import directive_word, scrubbed_agent, scrubbed_policy, scrubbed_text
 from csp.scrubbing.masking import MASK, masked, names_a_secret
 from csp.trusted_types import POLICY, SINK, split_sample
@@ -79,7 +80,7 @@ def scrubbed(violation: Violation) -> Scrubbed:
         source=source,
         user_agent=agent,
         cause=cause_of(directive, blocked, columns["sample"]),
-        page=without_query(violation.document_uri),
+        page=shortened(without_query(violation.document_uri), MAX_URI),
         age=min(timedelta(milliseconds=violation.age_ms), MAX_AGE),
         columns=columns,
     )
@@ -122,7 +123,7 @@ def scrubbed_members(members: dict[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     room, left_out = MAX_EXTRA, 0
     for name, value in members.items():
-        is_bounded = room > 0 and len(orjson.dumps(value)) <= 2 * MAX_EXTRA
+        is_bounded = room > 0 and len(orjson.dumps({name: value})) <= 2 * MAX_EXTRA
         clean = _scrubbed_member(name, value) if is_bounded else {}
         size = len(orjson.dumps(clean))
         if clean and size <= room and clean.keys().isdisjoint({*kept, LEFT_OUT}):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -17,7 +18,7 @@ from kernel.http.asking import Asking
 from kernel.http.call import Call
 from kernel.http.results import Results
 from tests.support.api.asking import ask_in_loop
-from tests.support.csp.reports import PATH, as_bytes, legacy
+from tests.support.csp.reports import PATH, as_bytes, entries, legacy, modern
 from tests.support.servers.front import arrived
 from tokens.token_format import random_name
 
@@ -77,3 +78,23 @@ def test_report_needs_no_query_if_memory_is_cleared_meanwhile() -> None:
     collected(SMALL)
     assert collected(SMALL, headers=Evicting()) == 0
     assert Report.objects.count() == 2
+
+
+def test_long_texts_of_reports_do_not_stay_in_memory() -> None:
+    """Caches keep thousands of texts, and anyone may send these."""
+
+    def send_long(number: int) -> None:
+        long = f"{number}" + "x" * 500_000
+        report = modern(documentURL=f"https://coder.example.com/{long}")
+        entries([report | {"user_agent": long}])
+
+    tracemalloc.start()
+    try:
+        send_long(0)
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(1, 11):
+            send_long(number)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 1_000_000

@@ -465,10 +465,11 @@ def test_referrer_is_reduced_to_its_origin() -> None:
 
 def test_unknown_members_are_scrubbed_up_to_a_limit() -> None:
     extra = {"a": f"https://h.test/?t={CODER_TOKEN}", CODER_TOKEN: 1, "big": "x " * 4000}
-    assert scrubbed_members(extra) == {
+    # Searching the whole name for the name of a secret would take too long.
+    assert scrubbed_members({**extra, "x " * 5000: 1}) == {
         "a": "https://h.test/",
         "{secret}": "{secret}",
-        "(left out)": 1,
+        "(left out)": 2,
     }
 
 
