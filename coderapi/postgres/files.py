@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pwd
 import shutil
 import stat
 from collections.abc import Iterator
@@ -137,11 +138,19 @@ def _let_through(root: Path, account: Account) -> None:
 
 
 def url(cluster: Cluster, sockets: Path) -> str:
-    """Returns the URL of the cluster for psycopg and libpq, including the password."""
+    """Returns the URL of the cluster for psycopg and libpq, including the password.
+
+    The directory of a stopped server's socket is removed. In /tmp, another user could create it
+    again, to get the password from processes that try to connect. So libpq connects only to a
+    server of the cluster's account.
+    """
     # The socket's directory is a query parameter, because many parsers reject an encoded path as a
     # host name.
-    host = urlencode({"host": str(sockets)})
-    return f"postgresql://{ROLE}:{quote(cluster.password, safe='')}@/{DATABASE}?{host}"
+    parameters = {"host": str(sockets)}
+    with suppress(KeyError):  # A container may run with a user ID that has no name.
+        parameters["requirepeer"] = pwd.getpwuid(cluster.account.uid).pw_name
+    login = f"{ROLE}:{quote(cluster.password, safe='')}"
+    return f"postgresql://{login}@/{DATABASE}?{urlencode(parameters)}"
 
 
 def variables_of(url: str) -> dict[str, str]:

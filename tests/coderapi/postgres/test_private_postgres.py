@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psycopg
 import pytest
@@ -24,6 +28,7 @@ from coderapi.postgres.files import (
     prepared,
     sockets_directory,
     trim_log,
+    url,
 )
 from tests.support.databases.clusters import (
     copy,
@@ -227,6 +232,16 @@ def test_socket_directory_open_to_others_is_refused(unstarted: Path) -> None:
             acquired(unstarted)
     finally:
         trap.rmdir()
+
+
+def test_password_is_sent_to_no_server_of_another_account(data_dir: Path) -> None:
+    cluster = prepared(data_dir)
+    account = replace(cluster.account, uid=pwd.getpwnam("nobody").pw_uid)
+    with TemporaryDirectory() as sockets, socket.socket(socket.AF_UNIX) as trap:
+        trap.bind(f"{sockets}/.s.PGSQL.5432")
+        trap.listen()
+        with pytest.raises(psycopg.OperationalError, match="requirepeer"):
+            psycopg.connect(url(replace(cluster, account=account), Path(sockets)))
 
 
 @pytest.mark.parametrize(
