@@ -15,7 +15,7 @@ from django.utils.dateparse import parse_date
 
 from csp.models import REPORTS, Group, Report
 from csp.parsing.formats import Format
-from csp.triage.releases.versions import is_new_in, newest_names
+from csp.triage.releases.versions import NO_GROUP, is_new_in, newest_names
 from csp.triage.sites import several_sites
 from csp.triage.states import CURRENT_STATES, OPEN, in_state
 from kernel.memory import CachedValue, Memory
@@ -67,10 +67,9 @@ class AssigneeFilter(ConditionFilter):
         return [("me", "Me"), ("somebody", "Any user"), ("none", "No user")]
 
     def condition(self, value: str | None) -> Q:
-        if value == "me":
-            return Q(assigned_to=self.request.user.pk)
-        is_none = {"somebody": False, "none": True}.get(value or "")
-        return Q() if is_none is None else Q(assigned_to__isnull=is_none)
+        nobody = Q(assigned_to=None)
+        me = Q(assigned_to=self.request.user.pk)
+        return {"": Q(), "me": me, "somebody": ~nobody, "none": nobody}.get(value or "", NO_GROUP)
 
 
 class NoiseFilter(ConditionFilter):
@@ -88,10 +87,8 @@ class NoiseFilter(ConditionFilter):
         return choices
 
     def condition(self, value: str | None) -> Q:
-        if value == "all":
-            return Q()
-        is_noise = Q(noise_rule__isnull=False)
-        return is_noise if value == "only" else ~is_noise
+        without = Q(noise_rule=None)
+        return {"": without, "only": ~without, "all": Q()}.get(value or "", NO_GROUP)
 
 
 def _value_filter(

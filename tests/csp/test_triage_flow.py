@@ -135,7 +135,7 @@ def test_group_is_assigned_in_the_admin_and_found() -> None:
     client, group = browser_of(make_user("owner", username="ada")), make_group()
     make_group()
     client.post(f"{LIST}{group.pk}/decide/", {"assigned_to": "ada"})
-    for chosen, number in (("me", 1), ("somebody", 1), ("none", 1), ("", 2)):
+    for chosen, number in (("me", 1), ("somebody", 1), ("none", 1), ("", 2), ("invented", 0)):
         listed = client.get(LIST, {"assigned_to": chosen}).context["cl"].result_count
         assert listed == number, chosen
     # A form without the field keeps the user, and an empty value assigns the group to nobody.
