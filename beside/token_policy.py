@@ -22,7 +22,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
@@ -65,18 +65,6 @@ ID = re.compile(r"[A-Za-z0-9]{10}", re.ASCII)
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """The bounds of one run. It pauses between two tokens that it expires."""
-
-    users_per_page: int = 100
-    max_expired: int = 200
-    pause_seconds: float = 0.2
-
-
-BOUNDS = Bounds()
-
-
 class Action(StrEnum):
     """The next action of `enforce` on a token that violates the policy."""
 
@@ -101,16 +89,24 @@ def enforces() -> bool:
     return bool(settings.CODER_TOKEN_POLICY == "enforce")  # noqa: S105 - not a password
 
 
-def apply(now: datetime, *, dry_run: bool = False, bounds: Bounds = BOUNDS) -> list[Step]:
+def apply(
+    now: datetime,
+    *,
+    dry_run: bool = False,
+    users_per_page: int = 100,
+    max_expired: int = 200,
+    pause_seconds: float = 0.2,
+) -> list[Step]:
     """Reads Coder's tokens, reports violations, and acts on them if the policy is `enforce`.
 
     Returns the tokens that violate the policy, with the next action of `enforce`. With `dry_run`,
-    changes nothing. Raises: JobFailedError if Coder does not respond as expected.
+    changes nothing. Expires at most `max_expired` tokens, with a pause between two of them.
+    Raises: JobFailedError if Coder does not respond as expected.
     """
-    people, tokens = _people(bounds.users_per_page), _tokens(now)
+    people, tokens = _people(users_per_page), _tokens(now)
     _judge(tokens, people)
     _remember_reports(tokens, now)
-    steps = _plan(tokens, people, now, max_expired=bounds.max_expired)
+    steps = _plan(tokens, people, now, max_expired=max_expired)
     if not dry_run:
         with transaction.atomic():
             CoderToken.objects.all().delete()
@@ -118,7 +114,7 @@ def apply(now: datetime, *, dry_run: bool = False, bounds: Bounds = BOUNDS) -> l
         if enforces():
             _warn([token for token, action in steps if action is Action.WARN], people, now)
             expiring = [token for token, action in steps if action is Action.EXPIRE]
-            _expire(expiring, now, pause=bounds.pause_seconds)
+            _expire(expiring, now, pause=pause_seconds)
     return steps
 
 

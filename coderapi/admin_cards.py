@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from django.conf import settings
-from django.db import connection
 from django.urls import reverse
 from django.utils.html import format_html
 
 from coderapi.readiness import USABLE, readiness
 from kernel.admin import Line, State, register
 from kernel.db.replicas import Replica, misfit, replicas
+from kernel.db.sql import fetch_rows
 from kernel.release import REPOSITORY
 from kernel.text import humanize
 
@@ -34,12 +34,10 @@ def _service(now: datetime) -> list[Line]:
 
 
 def _database(now: datetime) -> list[Line]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT current_setting('server_version'), pg_database_size(current_database()),"
-            " pg_is_in_recovery(), pg_postmaster_start_time()"
-        )
-        version, size, read_only, started = cursor.fetchone()
+    [(version, size, read_only, started)] = fetch_rows(
+        "SELECT current_setting('server_version'), pg_database_size(current_database()),"
+        " pg_is_in_recovery(), pg_postmaster_start_time()"
+    )
     state = readiness()
     migrations, reason = state.get("migrations", "unknown"), state.get("reason", "")
     return [

@@ -8,7 +8,7 @@ from itertools import chain, count
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from audit.services import Actor, Change, Target, delete_recorded, record_all, save_recorded
 from csp.access.keys import MEMORY, new_key
@@ -30,6 +30,7 @@ from csp.noise.stored import RULE_TOPIC, dry_run
 from csp.writing.distinct import DELETE_FORGOTTEN, DELETE_LARGE
 from csp.writing.terms import TERMS
 from kernel.db.listener import announce
+from kernel.db.sql import execute
 from kernel.text.humanize import plural
 
 AHEAD = timedelta(days=3)
@@ -77,9 +78,8 @@ def prune_reports(now: datetime) -> Pruned:
     """
     start = start_of_retention(now)
     Version.objects.filter(last_seen__lt=start).delete()
-    with connection.cursor() as cursor:
-        cursor.execute(DELETE_LARGE)
-        cursor.execute(DELETE_FORGOTTEN)
+    execute(DELETE_LARGE)
+    execute(DELETE_FORGOTTEN)
     CommittedBatch.objects.filter(is_imported=False, committed_at__lt=now - BATCHES_KEPT).delete()
     # Keep yesterday's key, because a process whose clock is behind may still use it.
     ClientKey.objects.filter(day__lt=(now - timedelta(days=1)).date()).delete()
@@ -96,11 +96,8 @@ def prune_reports(now: datetime) -> Pruned:
 
 def _delete_hours(moment: datetime) -> None:
     """Deletes the hourly counts before that time. Each transaction deletes up to HOURS_AT_ONCE."""
-    with connection.cursor() as cursor:
-        deleted = HOURS_AT_ONCE
-        while deleted == HOURS_AT_ONCE:
-            cursor.execute(_DELETE_HOURS, [moment, HOURS_AT_ONCE])
-            deleted = cursor.rowcount
+    while execute(_DELETE_HOURS, [moment, HOURS_AT_ONCE]) == HOURS_AT_ONCE:
+        pass
 
 
 def _delete_groups(now: datetime) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from stats.sql import MAX_INTEGER
+from kernel.db.sql import MAX_INTEGER
 
 UNKNOWN = "unknown"
 # Each family has the name of one of its applications. UNKNOWN is not among them.

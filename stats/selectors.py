@@ -9,10 +9,10 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from kernel.db.sql import fetch_rows
 from kernel.http.errors import APIError, not_found
 from kernel.text.durations import to_timedelta
 from stats.models import Rollup, Snapshot
-from stats.sql import fetch_rows
 
 # Snapshots may be this far in the future, because the clock of another replica may be ahead.
 MAX_CLOCK_SKEW = timedelta(minutes=1)

@@ -8,6 +8,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from kernel.db.sql import MAX_INTEGER
 from kernel.http import wire
 from kernel.http.views.rendering import WireSerializer
 from stats.applications import application, by_family
@@ -15,7 +16,6 @@ from stats.history.points import Point
 from stats.ingest.members import AGENT_MEMBERS, REQUIRED, WORKSPACE_MEMBERS, Member
 from stats.models import Snapshot
 from stats.selectors import refresh_interval
-from stats.sql import MAX_INTEGER
 from stats.states import STATES
 
 _APPLICATIONS = {

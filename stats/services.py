@@ -94,7 +94,7 @@ def _create(at: datetime, started: float, **members: Any) -> Snapshot:
 def _agent_statistics(at: datetime) -> dict[str, Any]:
     if not settings.STATS_USAGE_ENABLED:
         return statistics.NO_AGENTS
-    return statistics.agent_statistics(at, from_usage=statistics.counts_usage())
+    return statistics.agent_statistics(at)
 
 
 def backfill(

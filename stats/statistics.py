@@ -25,10 +25,17 @@ from typing import Any
 import orjson
 from django.conf import settings
 
+from kernel.db.sql import MAX_INTEGER, fetch_rows
 from kernel.text.durations import floor
 from stats.applications import FAMILIES, MAX_STORED, UNKNOWN
-from stats.models import KIND_COLUMNS, MINUTE, SESSION_COLUMNS, Snapshot, WorkspaceState
-from stats.sql import MAX_INTEGER, fetch_rows
+from stats.models import (
+    KIND_COLUMNS,
+    MINUTE,
+    SESSION_COLUMNS,
+    AgentStat,
+    Snapshot,
+    WorkspaceState,
+)
 from stats.states import STATES
 
 WINDOW = timedelta(minutes=15)
@@ -138,13 +145,6 @@ WHERE created_at > %(start)s AND (created_at <= %(at)s OR EXISTS (
     SELECT FROM stats_workspacestate WHERE workspace_id = newest.workspace_id)
 """  # noqa: S608 - the names are constants of this package
 
-# Unlike count(DISTINCT), this does not sort all rows.
-_REPORTING = f"""
-SELECT count(*) FROM (
-    SELECT DISTINCT workspace_id FROM stats_agentstat WHERE {_IN_WINDOW}
-) AS workspaces
-"""  # noqa: S608 - the names are constants of this package
-
 # For each agent, sums the usage rows of its newest finished minute that has usage rows. An agent
 # reports its sessions in several usage rows.
 _USAGE = f"""
@@ -170,11 +170,9 @@ def configured_usage() -> bool:
 counts_usage: Callable[[], bool] = configured_usage
 
 
-def agent_statistics(at: datetime, *, from_usage: bool = False) -> dict[str, Any]:
-    """Returns the statistics of the agent rows in the window. Shape: the same keys as NO_AGENTS.
-
-    If `from_usage` is true, sessions are counted from usage rows. Otherwise every row counts.
-    """
+def agent_statistics(at: datetime) -> dict[str, Any]:
+    """Returns the statistics of the agent rows in the window. Shape: the same keys as NO_AGENTS."""
+    from_usage = counts_usage()
     values = {**_window(at), "max_exact_rows": MAX_EXACT_ROWS, "from_usage": from_usage}
     (found,) = fetch_rows(_AGENT_STATISTICS, values)
     number, rx, tx, buckets, counts, exact, *sessions = found
@@ -227,7 +225,8 @@ def reporting_workspace_counts(at: datetime) -> dict[str, int]:
 
     Workspaces with an agent row in the window count as running. The other counts are 0.
     """
-    ((running,),) = fetch_rows(_REPORTING, _window(at))
+    rows = AgentStat.objects.filter(created_at__gt=at - WINDOW, created_at__lte=at)
+    running = rows.values("workspace_id").distinct().count()
     return dict.fromkeys(STATES, 0) | {"running": running}
 
 

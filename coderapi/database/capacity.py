@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
 
 from kernel.db.connections import MIN_POOL_SIZE
+from kernel.db.sql import fetch_rows
 
 # For each web process: two to receive notifications, one to write CSP reports.
 OF_PROCESS = 3
@@ -28,9 +28,7 @@ FROM pg_database, pg_roles WHERE datname = current_database() AND rolname = curr
 
 def free_connections() -> float:
     """Returns how many connections PostgreSQL can still accept from the service's role."""
-    with connection.cursor() as cursor:
-        cursor.execute(CAPACITY)
-        capacity, used = cursor.fetchone()
+    [(capacity, used)] = fetch_rows(CAPACITY)
     return float(max(0, capacity - used))
 
 

@@ -21,8 +21,7 @@ from typing import NamedTuple
 
 import orjson
 from django.conf import settings
-from django.db import connection
-from django.db.models import Q
+from django.db.models import Max, Q
 from django.utils import timezone
 
 from csp import metrics
@@ -73,11 +72,6 @@ ON CONFLICT (id) DO UPDATE SET
     )
 RETURNING id
 """  # noqa: S608 - only constants
-_TRIM = """
-DELETE FROM csp_otherreport WHERE id IN (
-    SELECT id FROM csp_otherreport ORDER BY client_days DESC, last_seen DESC, id OFFSET %s
-)
-"""
 
 
 class Subject(NamedTuple):
@@ -201,8 +195,8 @@ def count(reports: Sequence[Parsed], sender: Sender, *, key: str, sites: Sites) 
 def prune(now: datetime, *, max_rows: int = MAX_ROWS) -> None:
     """Deletes expired rows, and all but the `max_rows` rows with the most clients."""
     OtherReport.objects.filter(last_seen__lt=start_of_retention(now)).delete()
-    with connection.cursor() as cursor:
-        cursor.execute(_TRIM, [max_rows])
+    ordered = OtherReport.objects.order_by("-client_days", "-last_seen", "pk")
+    OtherReport.objects.filter(pk__in=ordered.values("pk")[max_rows:]).delete()
 
 
 def script_file_hashes(group: Group) -> list[Mapping[str, object]]:
@@ -215,12 +209,12 @@ def script_file_hashes(group: Group) -> list[Mapping[str, object]]:
     found = OtherReport.objects.filter(type=HASH, site=group.site).exclude(subject__in=["", MASK])
     https, http = (f"{scheme}://{group.blocked_source}/" for scheme in ("https", "http"))
     same_host = Q(cause_url__startswith=https) | Q(cause_url__startswith=http)
-    rows = found.filter(same_host).order_by("-client_days", "cause_url", "subject")
-    counted: dict[tuple[str, str], int] = {}
-    for url, subject, clients in rows.values_list("cause_url", "subject", "client_days"):
-        # A client may load one script on several kinds of pages. So the clients are not added up.
-        counted[url, subject] = max(clients, counted.get((url, subject), 0))
-    return [
-        {"url": url, "hash": subject, "client_days": clients}
-        for (url, subject), clients in list(counted.items())[:MAX_HASHES]
-    ]
+    # A client may load one script on several kinds of pages. So the clients are not added up.
+    rows = (
+        found.filter(same_host)
+        .values_list("cause_url", "subject")
+        .annotate(clients=Max("client_days"))
+        .order_by("-clients", "cause_url", "subject")
+    )
+    names = ("url", "hash", "client_days")
+    return [dict(zip(names, row, strict=True)) for row in rows[:MAX_HASHES]]

@@ -10,16 +10,15 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Q
 
-from csp.models import Group, window_start
+from csp.models import DistinctHash, Group, window_start
 from csp.writing.distinct import EXACT, IS_LARGE, PAGE
+from kernel.db.sql import execute
 
 # A batch with reports of these groups waits until their numbers are committed.
 GROUPS_AT_ONCE = 100
-# Deletes the pages and clients that were last seen before the window.
-_FORGET = "DELETE FROM csp_distincthash WHERE group_id = ANY(%(groups)s) AND day < %(start)s"
 _COUNT = f"""
 UPDATE csp_group AS stored
 SET window_start = %(start)s, reports = hours.reports, noise_reports = hours.noise_reports,
@@ -49,12 +48,12 @@ def recount_groups(now: datetime) -> int:
     old = Group.objects.filter(has_numbers, window_start__lt=start.date()).order_by("pk")
     groups: list[UUID] | None = None
     while groups is None or groups:
-        with transaction.atomic(), connection.cursor() as cursor:
+        with transaction.atomic():
             # The writer updates groups in the same order, so neither waits for the other forever.
             groups = list(old.values_list("pk", flat=True).select_for_update()[:GROUPS_AT_ONCE])
             values: dict[str, Any] = {"groups": groups, "start": start.date(), "since": start}
             # After the lock, these statements see all reports of the groups.
-            cursor.execute(_FORGET, values)
-            cursor.execute(_COUNT, values)
+            DistinctHash.objects.filter(group__in=groups, day__lt=start.date()).delete()
+            execute(_COUNT, values)
         moved += len(groups)
     return moved

@@ -13,11 +13,7 @@ register.filter(badges)
 register.filter(next_step)
 register.filter(breakable)
 register.filter(sparkline)
-
-
-@register.filter
-def state(group: Any) -> str:
-    return state_badge(group.current)
+register.filter("state", state_badge)
 
 
 @register.simple_tag(takes_context=True)

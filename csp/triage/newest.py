@@ -16,16 +16,15 @@ from functools import cache
 from typing import NamedTuple
 from uuid import UUID
 
-from django.db import connection
-
 from csp.advice.suggestion import Blocked
-from csp.models import Group
+from csp.models import Group, Report
 from csp.noise.stored import MAX_READ
 from csp.scrubbing.address import address_of
 from csp.triage.policies.comparison import normalized
 from csp.triage.reading import ORIGIN
 from csp.triage.sites import is_coders
 from csp.triage.states import ACCEPTED
+from kernel.db.sql import fetch_rows
 
 # The maximum number of policies with the most clients, and of the newest policies.
 MAX_POLICIES = 20
@@ -43,7 +42,6 @@ FROM unnest(%s::uuid[], %s::timestamptz[]) AS wanted (id, since),
     ORDER BY received_at DESC, id DESC LIMIT %s
 ) AS newest ORDER BY received_at DESC, newest.id DESC
 """  # noqa: S608 - only constants
-_TEXTS = "SELECT md5(original_policy), original_policy FROM csp_report WHERE id = ANY(%s)"
 
 
 class Seen(NamedTuple):
@@ -74,11 +72,10 @@ def newest_reports(since: Mapping[UUID, datetime], *, rules: Sequence[int] = (0,
     """
     if not since:
         return []
-    with connection.cursor() as cursor:
-        # `fetch` would use one plan for all groups, which sorts all reports of a large group.
-        each = max(1, MAX_READ // len(since))
-        cursor.execute(_NEWEST, [list(since), list(since.values()), list(rules), each])
-        return [Seen(*row) for row in cursor.fetchall()]
+    # `fetch` would use one plan for all groups, which sorts all reports of a large group.
+    each = max(1, MAX_READ // len(since))
+    rows = fetch_rows(_NEWEST, [list(since), list(since.values()), list(rules), each])
+    return [Seen(*row) for row in rows]
 
 
 def clients_by[K](key: Callable[[Seen], K], reports: Iterable[Seen]) -> dict[K, int]:
@@ -117,10 +114,9 @@ def texts_of(reports: Sequence[Seen], *, limit: int = MAX_POLICIES) -> dict[str,
     newest = sorted(oldest, key=lambda digest: oldest[digest].at, reverse=True)[:limit]
     common = list(clients_by(lambda seen: seen.policy, reports))[:limit]
     wanted = dict.fromkeys([*common, *newest])
-    with connection.cursor() as cursor:
-        cursor.execute(_TEXTS, [[oldest[digest].id for digest in wanted]])
-        texts = dict(cursor.fetchall())
-    return {digest: texts[digest] for digest in wanted if digest in texts}
+    keys = {digest: oldest[digest].id for digest in wanted}
+    found = Report.objects.only("original_policy").in_bulk([*keys.values()])
+    return {digest: found[key].original_policy for digest, key in keys.items() if key in found}
 
 
 @dataclass(slots=True)

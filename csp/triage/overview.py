@@ -12,7 +12,6 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import admin
-from django.db import connection
 from django.db.models import Sum
 from django.db.models.functions import TruncDate
 from django.utils.html import conditional_escape, format_html
@@ -27,6 +26,7 @@ from csp.triage.states import OPEN
 from kernel.admin import State as Color
 from kernel.admin import badge
 from kernel.charts import COUNT, Chart, Series, render
+from kernel.db.sql import fetch_rows
 from kernel.memory import Memory
 
 DAYS = 7
@@ -47,8 +47,8 @@ def breakable(text: Any) -> SafeString:
     return mark_safe(written.replace("://", "://<wbr>"))  # noqa: S308
 
 
-def state_badge(state: str) -> SafeString:
-    return badge(state, Color.BAD if state in OPEN else Color.PLAIN)
+def state_badge(group: Any) -> SafeString:
+    return badge(group.current, Color.BAD if group.current in OPEN else Color.PLAIN)
 
 
 @admin.display(description="state")
@@ -57,7 +57,7 @@ def badges(group: Any) -> SafeString:
 
     The group comes from `groups_at` and `mark_new`.
     """
-    state = state_badge(group.current)
+    state = state_badge(group)
     if not group.new_in:
         return state
     return format_html("{} {}", state, badge(f"new in {group.new_in}", Color.NOTICE))
@@ -213,6 +213,4 @@ ORDER BY this DESC, csp_group.id LIMIT %(limit)s
 
 def _growing(hour: datetime) -> list[tuple[str, UUID]]:
     values: dict[str, Any] = {"week": hour - WEEK, "before": hour - 2 * WEEK}
-    with connection.cursor() as cursor:
-        cursor.execute(_GROWING, values | {"least": MIN_GROWTH, "limit": MAX_GROWING})
-        return list(cursor.fetchall())
+    return fetch_rows(_GROWING, values | {"least": MIN_GROWTH, "limit": MAX_GROWING})

@@ -24,7 +24,6 @@ from kernel.memory import Memory
 MAX_DIRECTIVES = 20
 HOUR = timedelta(hours=1)
 WEEK = timedelta(days=7)
-_ORDER = ("-client_days", "-pages", "-reports", "id")
 
 
 def groups_at(now: datetime) -> Any:
@@ -43,18 +42,18 @@ def page(
     filters: Mapping[str, str],
     limit: int,
     after: str,
-    order: Sequence[str] = _ORDER,
 ) -> tuple[list[Any], str]:
     """Returns the rows after the cursor, and the cursor of the next page, or "" on the last page.
 
-    The columns in `order` are numbers, except the last one, which is the id. The cursor contains
-    the position of the last row, so later pages are as fast as the first.
+    The columns of the model's order are numbers, except the last one, which is the id. The cursor
+    contains the position of the last row, so later pages are as fast as the first.
     Raises: APIError 400 for a cursor of a list with other filters.
     """
+    order = rows.model._meta.ordering
     digest = hashlib.blake2b(orjson.dumps(sorted(filters.items())), digest_size=6).hexdigest()
     if after:
         rows = rows.filter(_is_after(_position(after, digest, order)))
-    found = list(rows.order_by(*order)[: limit + 1])
+    found = list(rows[: limit + 1])
     if len(found) <= limit:
         return found, ""
     last = found[limit - 1]
@@ -173,9 +172,7 @@ def attention_lists(now: datetime, *, site: str = "") -> list[Any]:
     They are two lists, so that PostgreSQL uses an index. The `site` "" means all sites.
     """
     visible = groups_at(now).visible().of_site(site)
-    return [
-        visible.filter(in_state(now, state)).order_by(*_ORDER) for state in (REGRESSED, State.NEW)
-    ]
+    return [visible.filter(in_state(now, state)) for state in (REGRESSED, State.NEW)]
 
 
 def most_urgent(now: datetime, *, limit: int, site: str = "") -> list[Any]:
@@ -187,7 +184,7 @@ def most_urgent(now: datetime, *, limit: int, site: str = "") -> list[Any]:
 
 
 def neighbors(
-    group: Any, lists: Sequence[Any], order: Sequence[str] = _ORDER
+    group: Any, lists: Sequence[Any], order: Sequence[str] = ()
 ) -> tuple[uuid.UUID | None, uuid.UUID | None]:
     """Returns the ids of the previous and the next group, or None.
 
@@ -195,6 +192,7 @@ def neighbors(
     the first one has the regressed groups. The group comes from `groups_at`, and need not be
     in a list. Takes two or three queries.
     """
+    order = order or group._meta.ordering
     place = 0 if group.current == REGRESSED else len(lists) - 1
     after = _position_of(group, order)
     before = {name[1:] if name.startswith("-") else f"-{name}": after[name] for name in order}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from django.db import connection
-
 from csp.models import Group
 from csp.scrubbing.address import OTHER_SITE
 from csp.writing.terms import coder_sites
+from kernel.db.sql import fetch_rows
 from kernel.memory import CachedValue, Memory
 
 # Reads one entry of the index for each site, so it takes the same time for any number of groups.
@@ -28,9 +27,7 @@ def sites_of_groups() -> list[str]:
 
 
 def _read() -> CachedValue[list[str]]:
-    with connection.cursor() as cursor:
-        cursor.execute(_READ)
-        found = [row[0] for row in cursor.fetchall()]
+    found = [site for (site,) in fetch_rows(_READ)]
     return CachedValue(sorted(found, key=lambda site: (site == OTHER_SITE, site)))
 
 

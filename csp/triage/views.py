@@ -91,9 +91,7 @@ class GroupsView(ReportsView):
         return tagged(GroupsSerializer(found).data, request=request)
 
 
-def _page(
-    request: Request, rows: QuerySet[Any], operation: Any, **order: Any
-) -> tuple[list[Any], str]:
+def _page(request: Request, rows: QuerySet[Any], operation: Any) -> tuple[list[Any], str]:
     """Returns the page of the list that the parameters `limit` and `after` name.
 
     The other parameters of the operation are filters.
@@ -104,7 +102,6 @@ def _page(
         filters={name: request.query_params.get(name, "") for name in filters},
         limit=whole_number(request, "limit", limit=MAX_LIMIT) or DEFAULT_LIMIT,
         after=request.query_params.get("after", ""),
-        **order,
     )
 
 
@@ -205,8 +202,7 @@ class OtherReportsView(ReportsView):
         for name in ("site", "ingest_key"):
             if text := request.query_params.get(name, ""):
                 rows = rows.filter(**{name: text[:256]})
-        order = ("-client_days", "-reports", "id")
-        other_reports, following = _page(request, rows, self.get, order=order)
+        other_reports, following = _page(request, rows, self.get)
         found = {"other_reports": other_reports, "next": following}
         return tagged(OtherReportsSerializer(found).data, request=request)
 

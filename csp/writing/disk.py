@@ -13,9 +13,9 @@ from typing import Any
 
 import psycopg
 from django.conf import settings
-from django.db import connection as django_connection
 
 from csp.models import REPORTS, midnight
+from kernel.db.sql import fetch_rows
 from kernel.telemetry.metrics import database_gauge
 from kernel.text.humanize import size
 
@@ -33,9 +33,7 @@ log = logging.getLogger(__name__)
 
 def stored_bytes() -> int:
     """Returns the disk space of the stored reports and their indexes."""
-    with django_connection.cursor() as cursor:
-        cursor.execute(_BYTES)
-        return int(cursor.fetchone()[0])
+    return int(fetch_rows(_BYTES)[0][0])
 
 
 database_gauge(

@@ -11,8 +11,9 @@ they arrive. `kernel.memory` uses cached keys and documents only while notificat
 `backend` is the database backend for Django. A thread keeps a connection of the pool, and a slot of
 a `kernel.limiter`, only for one statement or one transaction.
 
-`paging` reads long lists in pages. `partitions` creates and drops the partitions of tables that are
-partitioned by time, and `indexes` adds indexes to them. `replicas` lists the connected processes.
+`sql` runs a statement for which the ORM has no form. `paging` reads long lists in pages.
+`partitions` creates and drops the partitions of tables that are partitioned by time, and `indexes`
+adds indexes to them. `replicas` lists the connected processes.
 
 **A frozen database.** This process measures the time of each statement, because a frozen server
 cannot. A statement that takes too long is canceled, and the request gets a 503: nothing was

@@ -13,11 +13,11 @@ from typing import Any
 
 import django.db
 import orjson
-from django.db import connection
 from django.db.models import Q, QuerySet
 from psycopg import sql
 
 from kernel.db.connections import RETRY_PAUSE_SECONDS, is_busy
+from kernel.db.sql import fetch_rows
 
 PAGE_ROWS = 1_000
 # This is longer than the usual timeout, because the status cannot change to 503 after a part of the
@@ -53,10 +53,7 @@ def stored_pages(table: str, *, key: Sequence[str]) -> Iterator[list[dict[str, A
     A row has the columns that the table really has. So this also works if another release of
     coderapi created the table.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(_PARTITIONS, [table])
-        names = [name for (name,) in cursor.fetchall()]
-    for name in names:
+    for (name,) in fetch_rows(_PARTITIONS, [table]):
         for page in pages(partial(_rows_after, name, key)):
             yield [orjson.loads(row) for row, *_ in page]
 
@@ -70,9 +67,7 @@ def _rows_after(name: str, key: Sequence[str], last: Any, limit: int) -> Sequenc
     values = sql.SQL(", ").join(map(sql.Literal, last[1:] if last else ()))
     after = sql.SQL("({}) > ({})" if last else "true").format(columns, values)
     query = sql.SQL("SELECT to_jsonb(t)::text, {0} FROM {1} t WHERE {2} ORDER BY {0} LIMIT {3}")
-    with connection.cursor() as cursor:
-        cursor.execute(query.format(columns, sql.SQL(name), after, limit))
-        return list(cursor.fetchall())
+    return fetch_rows(query.format(columns, sql.SQL(name), after, limit))
 
 
 def pages[R](read: Read[R]) -> Iterator[Sequence[R]]:

@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, transaction
 from psycopg import sql
 
 from kernel.db.connections import (
@@ -31,6 +31,7 @@ from kernel.db.connections import (
     transaction_lock,
 )
 from kernel.db.locks import is_locked, limit_lock_waits, retry_when_locked
+from kernel.db.sql import execute, fetch_rows
 
 TO_DROP = "coderapi drops this table"
 # The partitions and tables that an earlier call has marked, and whether each is still pending.
@@ -77,7 +78,7 @@ class PartitionedTable:
 
         def create() -> int:
             with transaction.atomic():
-                self._execute(sql.SQL(limit_lock_waits(locally=True)))
+                execute(sql.SQL(limit_lock_waits(locally=True)))
                 with transaction_lock(f"partitions:{self.name}"):
                     missing = wanted - set(self.starts())
                     for first in sorted(missing):
@@ -153,14 +154,12 @@ class PartitionedTable:
 
         Ignores partitions whose names have another format.
         """
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT inhrelid::regclass::text FROM pg_inherits "
-                "WHERE inhparent = %s::regclass ORDER BY 1",
-                [self.name],
-            )
-            names = [row[0] for row in cursor.fetchall()]
-        found = ((name, _parse(name.rpartition("_p")[2])) for name in names)
+        names = fetch_rows(
+            "SELECT inhrelid::regclass::text FROM pg_inherits "
+            "WHERE inhparent = %s::regclass ORDER BY 1",
+            [self.name],
+        )
+        found = ((name, _parse(name.rpartition("_p")[2])) for (name,) in names)
         return sorted(first for name, first in found if first and self._partition(first) == name)
 
     def _partition(self, first: datetime) -> str:
@@ -171,19 +170,15 @@ class PartitionedTable:
     def _create(self, first: datetime) -> None:
         name, table = sql.Identifier(self._partition(first)), sql.Identifier(self.name)
         # Attaching adds the indexes and the triggers. The identity belongs to the whole table.
-        self._execute(sql.SQL("CREATE TABLE {} (LIKE {} {})").format(name, table, LIKE))
-        self._execute(
+        execute(sql.SQL("CREATE TABLE {} (LIKE {} {})").format(name, table, LIKE))
+        execute(
             sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
                 table, name, sql.Literal(first), sql.Literal(first + self.span)
             )
         )
         if self.on_truncate:
             trigger = "CREATE TRIGGER no_truncate BEFORE TRUNCATE ON {} EXECUTE FUNCTION {}()"
-            self._execute(sql.SQL(trigger).format(name, sql.Identifier(self.on_truncate)))
-
-    def _execute(self, statement: sql.Composable) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(statement)
+            execute(sql.SQL(trigger).format(name, sql.Identifier(self.on_truncate)))
 
 
 def _parse(suffix: str) -> datetime | None:

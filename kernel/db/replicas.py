@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import connection
+from kernel.db.sql import fetch_rows
 
 PREFIX = "coderapi@"
 # PostgreSQL truncates an application name to 63 bytes.
@@ -98,13 +98,11 @@ def replicas() -> list[Replica]:
     PgBouncer in transaction mode may show pooled connections under the name of another client.
     Connections to the direct URL, such as each listener's, always have the right name.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT substr(application_name, %s), count(*),"
-            " bool_or(query LIKE 'LISTEN coderapi%%'),"
-            " min(backend_start) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND starts_with(application_name, %s)"
-            " GROUP BY application_name ORDER BY application_name",
-            [len(PREFIX) + 1, PREFIX],
-        )
-        return [Replica(*row) for row in cursor.fetchall()]
+    rows = fetch_rows(
+        "SELECT substr(application_name, %s), count(*), bool_or(query LIKE 'LISTEN coderapi%%'),"
+        " min(backend_start) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND starts_with(application_name, %s)"
+        " GROUP BY application_name ORDER BY application_name",
+        [len(PREFIX) + 1, PREFIX],
+    )
+    return [Replica(*row) for row in rows]

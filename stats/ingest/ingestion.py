@@ -22,7 +22,9 @@ from django.db import connection, transaction
 from psycopg.errors import UniqueViolation
 
 from kernel.db.connections import commit_with_retry, retry_on_conflict
+from kernel.db.sql import execute, fetch_rows
 from kernel.http.errors import unknown_name
+from kernel.text.durations import floor
 from stats.ingest.members import AGENT_COLUMNS, AGENT_MEMBERS, WORKSPACE_MEMBERS, Member
 from stats.ingest.rows import (
     AgentRow,
@@ -34,20 +36,17 @@ from stats.ingest.rows import (
     check_object,
     parse_row,
 )
-from stats.models import MINUTE
+from stats.models import HOUR, MINUTE
 from stats.rollups.hours import (
     EARLIEST,
     MAX_AHEAD,
     MAX_OLD_HOURS,
     closed_among,
     ensure_hours,
-    hour_of,
     hours_of,
     lock_open,
     mark_stale,
-    minute_of,
 )
-from stats.sql import execute, fetch_rows
 
 AGENT: Final = "agent"
 WORKSPACE: Final = "workspace"
@@ -117,8 +116,8 @@ def minutes_of(rows: Sequence[AgentRow]) -> Counter[datetime]:
     minutes: Counter[datetime] = Counter()
     start = 0
     while start < len(rows):
-        minute = minute_of(rows[start].created_at)
-        end = bisect_right(rows, minute, lo=start, key=lambda row: minute_of(row.created_at))
+        minute = floor(rows[start].created_at, MINUTE)
+        end = bisect_right(rows, minute, lo=start, key=lambda row: floor(row.created_at, MINUTE))
         minutes[minute], start = end - start, end
     return minutes
 
@@ -194,7 +193,7 @@ def _write_agents(rows: Sequence[AgentRow]) -> IngestResult:
 
 
 def _hour_error(moment: datetime, *, open_hours: set[datetime]) -> str:
-    hour = hour_of(moment)
+    hour = floor(moment, HOUR)
     if hour in open_hours:
         return ""
     if closed_among([hour]):

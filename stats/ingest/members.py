@@ -9,11 +9,11 @@ from typing import Any, NamedTuple, TypeGuard
 import orjson
 from django.db.models import Model
 
+from kernel.db.sql import MAX_INTEGER
 from kernel.http.wire import nullable
 from kernel.text.values import parse_bool, parse_time
 from stats.applications import cleaned
 from stats.models import KIND_COLUMNS, SESSION_COLUMNS, AgentStat, WorkspaceState
-from stats.sql import MAX_INTEGER
 
 NO_LATENCY = -1.0
 MAX_LATENCY_MS = 1e12

@@ -18,9 +18,10 @@ from django.db import transaction
 
 from kernel.db import listener
 from kernel.db.connections import transaction_lock
-from stats.models import HOUR, MINUTE, SESSION_COLUMNS, Rollup
-from stats.rollups.hours import AGENT_STATS, closed_among, hour_of, mark_stale, minute_of
-from stats.sql import execute, fetch_rows
+from kernel.db.sql import execute, fetch_rows
+from kernel.text.durations import floor
+from stats.models import HOUR, MINUTE, SESSION_COLUMNS, Rollup, StaleMinute
+from stats.rollups.hours import AGENT_STATS, closed_among, mark_stale
 from stats.statistics import percentiles
 
 SESSIONS = ", ".join(SESSION_COLUMNS)
@@ -31,9 +32,6 @@ ONE_BUILDER = "build-stats"
 # Documents with this topic are rendered again after a build, a new snapshot or pruning.
 TOPIC = "stats"
 
-_STALE_HOURS = """
-SELECT DISTINCT date_trunc('hour', minute, 'UTC') FROM stats_staleminute ORDER BY 1 DESC
-"""
 _DELETE_MARKS = """
 WITH deleted AS (
     DELETE FROM stats_staleminute WHERE minute >= %(hour)s AND minute < %(end)s
@@ -44,9 +42,6 @@ SELECT minute, bool_or(rows_were_deleted) FROM deleted GROUP BY minute
 # A period is a range of consecutive stale minutes, because PostgreSQL can estimate how many rows a
 # range has. It would compare each row of the hour with an array of minutes.
 _IN_PERIOD = "created_at >= %(since)s AND created_at < %(until)s"
-_DELETE_MINUTES = (
-    "DELETE FROM stats_rollup WHERE span_seconds = 60 AND starts_at = ANY(%(minutes)s)"
-)
 _BUILD_MINUTES = f"""
 INSERT INTO stats_rollup (
     span_seconds, starts_at, row_count, measured_rx_bytes, measured_tx_bytes, unmeasured_rx_bytes,
@@ -91,10 +86,6 @@ ON CONFLICT (span_seconds, starts_at) DO UPDATE SET
         excluded.latency_counts, excluded.built_at)
 RETURNING array_to_json(latency_buckets)::text, array_to_json(latency_counts)::text
 """
-_SET_LATENCIES = """
-UPDATE stats_rollup SET (latency_p50_ms, latency_p95_ms) = (%(p50)s, %(p95)s)
-WHERE span_seconds = 3600 AND starts_at = %(hour)s
-"""
 _NEWEST = ("created_at", "id", "workspace_id", *SESSION_COLUMNS)
 _UPSERT_NEWEST = f"""
 INSERT INTO stats_newestagentstat AS known (agent_id, {", ".join(_NEWEST)})
@@ -136,7 +127,7 @@ def build(*, now: datetime, seconds: float = float("inf")) -> int:
     """
     ends = time.monotonic() + seconds
     built = 0
-    for hour in [hour.astimezone(UTC) for (hour,) in fetch_rows(_STALE_HOURS)]:
+    for hour in list(StaleMinute.objects.datetimes("minute", "hour", "DESC", tzinfo=UTC)):
         if hour < now - NEWEST_HOURS * HOUR and time.monotonic() > ends:
             break
         with transaction.atomic(), transaction_lock(ONE_BUILDER):
@@ -172,11 +163,13 @@ def _periods(minutes: Iterable[datetime]) -> list[dict[str, datetime]]:
 
 
 def _build_rollups(values: dict[str, Any], periods: Sequence[dict[str, Any]]) -> int:
-    execute(_DELETE_MINUTES, values)
+    minutes = Rollup.objects.filter(span_seconds=Rollup.Span.MINUTE)
+    minutes.filter(starts_at__in=values["minutes"]).delete()
     built = sum(execute(_BUILD_MINUTES, period) for period in periods)
     (histogram,) = fetch_rows(_BUILD_HOUR, values)
     p50, p95 = percentiles(*map(orjson.loads, histogram))
-    execute(_SET_LATENCIES, {"hour": values["hour"], "p50": p50, "p95": p95})
+    of_hour = Rollup.objects.filter(span_seconds=Rollup.Span.HOUR, starts_at=values["hour"])
+    of_hour.update(latency_p50_ms=p50, latency_p95_ms=p95)
     return built
 
 
@@ -195,12 +188,12 @@ def rebuild(since: datetime, *, now: datetime) -> tuple[int, int]:
 
     Returns the number of rebuilt minutes with rows, and the number of closed hours.
     """
-    first = minute_of(since)
+    first, first_hour = floor(since, MINUTE), floor(since, HOUR)
     for hour in AGENT_STATS.starts():
-        if hour >= hour_of(first) and not closed_among([hour]):
+        if hour >= first_hour and not closed_among([hour]):
             minutes = (hour.replace(minute=number) for number in range(60))
             mark_stale([minute for minute in minutes if minute >= first], rows_were_deleted=True)
     closed = Rollup.objects.filter(
-        span_seconds=Rollup.Span.HOUR, starts_at__gte=hour_of(first), is_final=True
+        span_seconds=Rollup.Span.HOUR, starts_at__gte=first_hour, is_final=True
     )
     return build(now=now), closed.count()

@@ -14,8 +14,9 @@ from django.conf import settings
 from django.db import transaction
 
 from kernel.db.partitions import PartitionedTable
+from kernel.db.sql import execute, fetch_rows
+from kernel.text.durations import floor
 from stats.models import HOUR, Rollup, StaleMinute
-from stats.sql import execute, fetch_rows
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 # The clock of an agent may be ahead by up to this time. Rows that are further in the future are
@@ -44,16 +45,8 @@ WHERE span_seconds = 3600 AND starts_at = ANY(%s) AND NOT is_final ORDER BY star
 """
 
 
-def minute_of(moment: datetime) -> datetime:
-    return moment.replace(second=0, microsecond=0)
-
-
-def hour_of(moment: datetime) -> datetime:
-    return moment.replace(minute=0, second=0, microsecond=0)
-
-
 def hours_of(moments: Iterable[datetime]) -> set[datetime]:
-    return set(map(hour_of, moments))
+    return {floor(moment, HOUR) for moment in moments}
 
 
 def kept_from(now: datetime) -> datetime:
@@ -61,13 +54,13 @@ def kept_from(now: datetime) -> datetime:
     if not settings.STATS_AGENT_ROW_RETENTION:
         return EARLIEST
     # Current snapshots need the agent rows of at least one hour.
-    return hour_of(now - max(settings.STATS_AGENT_ROW_RETENTION, HOUR))
+    return floor(now - max(settings.STATS_AGENT_ROW_RETENTION, HOUR), HOUR)
 
 
 def make_partitions(now: datetime) -> int:
     """Creates the missing partitions of this hour and the next hours. Returns their number."""
     before = set(AGENT_STATS.starts())
-    hours = {hour_of(now) + number * HOUR for number in range(PREPARED_HOURS + 1)}
+    hours = {floor(now, HOUR) + number * HOUR for number in range(PREPARED_HOURS + 1)}
     return len(ensure_hours(hours, now=now) - before)
 
 

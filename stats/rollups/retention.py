@@ -15,11 +15,11 @@ from django.db import transaction
 
 from kernel.db import listener
 from kernel.db.connections import transaction_lock
+from kernel.db.sql import execute, fetch_rows
 from kernel.text.durations import EPOCH, floor
 from stats.models import HOUR, MINUTE, AgentStat, NewestAgentStat, Rollup, Snapshot
 from stats.rollups.builder import ONE_BUILDER, TOPIC
 from stats.rollups.hours import AGENT_STATS, close_hours, lock_open, mark_stale
-from stats.sql import execute, fetch_rows
 from users.erasure import ErasureRule, register
 from users.models import User
 

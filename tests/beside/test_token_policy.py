@@ -60,8 +60,7 @@ def ada(coder: StandInCoder) -> Key:
 
 def apply(*, after: timedelta = timedelta(0), **bounds: Any) -> dict[str, str]:
     """Applies the policy at this time after NOW. Returns the actions by the names of the tokens."""
-    bounds = {"pause_seconds": 0.0, **bounds}
-    steps = token_policy.apply(NOW + after, bounds=token_policy.Bounds(**bounds))
+    steps = token_policy.apply(NOW + after, **{"pause_seconds": 0.0, **bounds})
     return {step.token.token_name: str(step.action) for step in steps}
 
 

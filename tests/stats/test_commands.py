@@ -39,6 +39,7 @@ from tests.support.stats_rows import (
     MINUTE,
     NOW,
     SECOND,
+    SESSIONS,
     Deployment,
     agent_row,
     agrees,
@@ -47,27 +48,17 @@ from tests.support.stats_rows import (
     workspace_row,
 )
 
-if sys.version_info >= (3, 14):
-    pass
-else:
-    pass
-
 
 def rejected(path: Path) -> list[Any]:
     return [orjson.loads(line) for line in Path(f"{path}.rejected").read_bytes().splitlines()]
 
 
-KINDS = ("vscode", "jetbrains", "reconnecting_pty", "ssh")
 NEEDED = "id,created_at,user_id,agent_id,workspace_id,template_id"
-
-
-# zstandard accepts frames that it skips.
-SKIPPED = b"\x50\x2a\x4d\x18\0\0\0\0"
 
 
 def test_compressed_csv_is_read(deployment: Deployment, tmp_path: Path) -> None:
     members: Any = {"connection_median_latency_ms": 1.5, "connections_by_proto": {"a": 1}}
-    members |= {f"session_count_{kind}": number for number, kind in enumerate(KINDS)}
+    members |= {f"session_count_{kind}": number for number, kind in enumerate(SESSIONS)}
     row = agent_row(NOW, rx_bytes=7, usage=True, **members)
     lines = io.StringIO()
     writer = csv.DictWriter(lines, row)
@@ -84,7 +75,7 @@ def test_compressed_csv_is_read(deployment: Deployment, tmp_path: Path) -> None:
 def test_missing_columns_of_csv_have_their_defaults(
     deployment: Deployment, tmp_path: Path, optional: dict[str, Any]
 ) -> None:
-    row = agent_row(NOW, **dict.fromkeys((f"session_count_{kind}" for kind in KINDS), 1))
+    row = agent_row(NOW, **dict.fromkeys((f"session_count_{kind}" for kind in SESSIONS), 1))
     row |= optional
     path = tmp_path / "rows.csv"
     path.write_text(f"{','.join(row)}\n{','.join(map(str, row.values()))}\n")

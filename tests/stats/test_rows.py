@@ -16,11 +16,10 @@ from kernel.text.values import parse_time
 from stats.ingest.members import AGENT_MEMBERS, WORKSPACE_MEMBERS, Member
 from stats.ingest.rows import AgentRow, RowError, agent_row, from_text, parse_row, usual_csv
 from tests.support.factories import utc
+from tests.support.stats_rows import SESSIONS, workspace_row
 from tests.support.stats_rows import agent_row as sent
-from tests.support.stats_rows import workspace_row
 
 NOW = utc(2026, 5, 4, 12)
-KINDS = ("vscode", "jetbrains", "reconnecting_pty", "ssh")
 COUNTS = ("connection_count", "rx_packets", "rx_bytes", "tx_packets", "tx_bytes")
 PLAIN = sent(NOW) | {
     "connections_by_proto": {"TCP": 3, "ssh/2": 0},
@@ -29,7 +28,7 @@ PLAIN = sent(NOW) | {
     "usage": True,
 }
 # Rows with all members of a release of Coder, each in its usual format.
-USUAL = PLAIN | {f"session_count_{kind}": 7 for kind in KINDS}
+USUAL = PLAIN | {f"session_count_{kind}": 7 for kind in SESSIONS}
 USUAL_BY_NAME = PLAIN | {"session_counts": {"ssh": 7, "cursor": 2, "code-server": 0}}
 
 
@@ -226,13 +225,24 @@ def test_no_parser_of_usual_lines_guesses_a_missing_column(name: str) -> None:
     assert usual_csv([column for column in USUAL if column != name], ",") is None
 
 
-@pytest.mark.parametrize("counts", [{}, {"cursor": 0}, {"code-server": 0, "ssh": 0}])
-def test_kinds_are_used_if_no_application_has_a_session(counts: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        *(
+            (counts, [7, 7, 7, 7, None])
+            for counts in ({}, {"cursor": 0}, {"code-server": 0, "ssh": 0})
+        ),
+        ({"ssh": 1}, [0, 0, 0, 1, None]),
+    ],
+)
+def test_kinds_are_used_if_no_application_has_a_session(
+    counts: dict[str, int], expected: list[int | None]
+) -> None:
     line = by_line(USUAL | {"session_counts": counts})
     assert line == by_members(USUAL | {"session_counts": counts})
     found = parsed_csv(USUAL_TEXTS | {"session_counts": json.dumps(counts)})
     assert found
-    assert line[14:] == values_of(found.line)[14:] == [7, 7, 7, 7, None]
+    assert line[14:] == values_of(found.line)[14:] == expected
 
 
 def parsed_csv(row: dict[str, str]) -> AgentRow | None:
@@ -267,9 +277,9 @@ def by_members(row: dict[str, Any]) -> list[Any]:
     names = [member.name for member in AGENT_MEMBERS]
     values = dict(zip(names, parse_row(row, members=AGENT_MEMBERS), strict=True))
     counts = values.pop("session_counts")
-    kinds = [values.pop(f"session_count_{kind}") for kind in KINDS]
+    kinds = [values.pop(f"session_count_{kind}") for kind in SESSIONS]
     if counts:
-        kinds = [counts.pop(kind, 0) for kind in KINDS]
+        kinds = [counts.pop(kind, 0) for kind in SESSIONS]
     return [*values.values(), *kinds, counts or None]
 
 
@@ -309,8 +319,3 @@ def test_names_of_applications_are_cleaned_and_bounded(
     *_, vscode, jetbrains, terminal, ssh, others = by_line(PLAIN | {"session_counts": sent_counts})
     assert (vscode, jetbrains, terminal, ssh) == (0, 0, 0, expected.pop("ssh", 0))
     assert (others or {}) == expected
-
-
-def test_without_applications_the_members_of_older_releases_count() -> None:
-    for counts, expected in (({}, [7, 7, 7, 7, None]), ({"ssh": 1}, [0, 0, 0, 1, None])):
-        assert by_line(USUAL | {"session_counts": counts})[-5:] == expected

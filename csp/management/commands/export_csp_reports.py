@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from django.db import connection
 
 from csp.models import REPORTS
 from csp.parsing.formats import as_sent
 from kernel.commands import BaseCommand
 from kernel.db.paging import stored_pages
+from kernel.db.sql import fetch_rows
 
 MILLISECOND = timedelta(milliseconds=1)
 # In another release, the table of groups may have no column for the site.
@@ -34,9 +34,7 @@ def line_of(row: dict[str, Any], site: str) -> bytes:
 
 def sites_of(rows: Iterable[dict[str, Any]]) -> dict[str, str]:
     """Returns the site of each group of these reports, by the id of the group."""
-    with connection.cursor() as cursor:
-        cursor.execute(_SITES, [list({row["group_id"] for row in rows})])
-        return dict(cursor.fetchall())
+    return dict(fetch_rows(_SITES, [list({row["group_id"] for row in rows})]))
 
 
 class Command(BaseCommand):

@@ -13,13 +13,12 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db import connection
-
 from csp.advice.composition import FOR_REPORTS
 from csp.advice.policy import HOST_SOURCE, parse
 from csp.directives import KNOWN, WITH_SOURCES
 from csp.scrubbing.address import OTHER_SITE, Address, address_of
 from csp.triage.reading import ORIGIN
+from kernel.db.sql import fetch_rows
 
 MAX_REPORTS = 5_000
 # A site has few different policies, so PostgreSQL counts the reports of each one. The paths of
@@ -110,9 +109,8 @@ def _source(source: str, page: Address) -> str:
 
 def differences(now: datetime, *, span: timedelta) -> list[Difference]:
     """Returns the unusual policies in the newest reports of that span, most reports first."""
-    with connection.cursor() as cursor:
-        cursor.execute(_NEWEST, [now - span, MAX_REPORTS])
-        uses = [(normalized(policy, page), *use) for page, policy, *use in cursor.fetchall()]
+    rows = fetch_rows(_NEWEST, [now - span, MAX_REPORTS])
+    uses = [(normalized(policy, page), *use) for page, policy, *use in rows]
     # The number of reports with each policy, by site and hour.
     counters: dict[tuple[str, datetime], Counter[frozenset[str]]] = defaultdict(Counter)
     for policy, site, hour, *_, reports in uses:

@@ -7,7 +7,7 @@ a source that the policy allows. But a policy without the entry would block the 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cache
@@ -57,8 +57,7 @@ def site_policy(site: str, *, now: datetime, chosen: str = "") -> dict[str, Any]
     sent = next((each for each in policies if each.digest == chosen), policies[0])
     sources = parse(sent.text)
     copied, with_nonces, unsafe = copy_of(sent.text)
-    accepted = [each for each in groups.values() if each.state in ACCEPTED]
-    policy, entries = _with_entries(copied, accepted, texts)
+    policy, entries = _with_entries(copied, groups.values(), texts)
     rest = _rest(groups, [seen for seen in reports if seen.at > now - WEEK], texts, policy)
     return {
         "sent": sent,
@@ -138,14 +137,16 @@ def _source(group: Any, reported: str) -> str:
 
 
 def _with_entries(
-    policy: Policy, accepted: Sequence[Any], texts: Mapping[str, str]
+    policy: Policy, groups: Iterable[Any], texts: Mapping[str, str]
 ) -> tuple[Policy, list[Any]]:
     """Adds the accepted entries that the policy lacks. Also returns the groups with an entry.
 
     Each of these groups has its `advice`, and `is_sent` if the policy allows its sources already.
     """
     entries = []
-    for group in accepted:
+    for group in groups:
+        if group.state not in ACCEPTED:
+            continue
         newest = texts.get(group.newest[0].policy, "") if group.newest else ""
         blocked = blocked_by(group, group.newest, policy=newest)
         group.advice = advise(blocked)
