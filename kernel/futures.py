@@ -12,8 +12,6 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-type Job = tuple[Future[Any], Callable[[], Any]]
-
 
 def settle[T](result: Future[T], find: Callable[[], T]) -> None:
     """Sets the result, or the error of `find`, unless the future was canceled."""
@@ -66,13 +64,35 @@ class Signal:
         return False
 
 
+class Job[T](Future[T]):
+    """The result of a function that waits for a thread.
+
+    If the job is canceled, it drops the function, which may hold the body of a request.
+    """
+
+    def __init__(self, function: Callable[[], T]) -> None:
+        super().__init__()
+        self._function: Callable[[], T] | None = function
+
+    def cancel(self) -> bool:
+        is_canceled = super().cancel()
+        if is_canceled:
+            self._function = None
+        return is_canceled
+
+    def run(self) -> None:
+        function, self._function = self._function, None
+        if function is not None:
+            settle(self, function)
+
+
 class Pool:
     """Runs functions in `size` threads. Python does not wait for these threads at its end."""
 
     def __init__(self, size: int, *, name: str) -> None:
         self._changed = threading.Condition()
         # The waiting jobs of each caller. The first caller is the next one.
-        self._queues: dict[str, deque[Job]] = {}
+        self._queues: dict[str, deque[Job[Any]]] = {}
         self._is_stopped = False
         for number in range(size):
             threading.Thread(target=self._work, name=f"{name}_{number}", daemon=True).start()
@@ -82,13 +102,13 @@ class Pool:
 
         Raises: RuntimeError if the pool has been stopped.
         """
-        future: Future[T] = Future()
+        job = Job(function)
         with self._changed:
             if self._is_stopped:
                 raise RuntimeError("The pool has been stopped")
-            self._queues.setdefault(caller, deque()).append((future, function))
+            self._queues.setdefault(caller, deque()).append(job)
             self._changed.notify()
-        return future
+        return job
 
     def stop(self) -> None:
         """Ends each thread when no job waits."""
@@ -98,11 +118,11 @@ class Pool:
 
     def _work(self) -> None:
         while (job := self._next()) is not None:
-            settle(*job)
+            job.run()
             # Otherwise the thread would keep the response in memory until its next job.
             del job
 
-    def _next(self) -> Job | None:
+    def _next(self) -> Job[Any] | None:
         with self._changed:
             while not self._queues:
                 if self._is_stopped:

@@ -270,8 +270,7 @@ class Connection(asyncio.Protocol):
         heads, body = self._heads, None if refusal else self._body
         address = address_of(call)
         if self.may_be_many and not refusal:
-            self._hold(0)
-            self._held_for = client_of(address)
+            self._hold_for(client_of(address))
         self._call = None
         if refusal or not self._arriving:
             self.waits_since = None
@@ -326,6 +325,10 @@ class Connection(asyncio.Protocol):
             self.transport.pause_reading()
         else:
             self.transport.resume_reading()
+
+    def _hold_for(self, client: str) -> None:
+        self._hold(0)
+        self._held_for = client
 
     def _hold(self, size: int) -> None:
         before, self._held = self._held, size
@@ -421,6 +424,9 @@ class Connection(asyncio.Protocol):
         self._running = None
         self._body, self._head_bytes = None, 0
         self.is_answered = True
+        if self.may_be_many:
+            # The next request may be that of another client.
+            self._hold_for("")
         if is_last:
             self._end()
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
@@ -21,7 +22,7 @@ from tests.support.factories import make_key, make_user
 from tests.support.processes import DEADLINE_SECONDS, wait_for
 from tokens.models import APIKey
 from tokens.token_format import TokenParts, split
-from tokens.verification import batches, caller, refusals
+from tokens.verification import batches, caller, providers, refusals
 from tokens.verification.batches import Found, LookUps, Wanted
 from tokens.verification.caller import recall
 from tokens.verification.keys import LOOKUPS
@@ -130,6 +131,39 @@ def test_request_that_gave_up_is_not_read() -> None:
     assert database.look_ups.ask(wanted(3)).cancel()
     database.go.set()
     wait_for(lambda: database.batches == [[1], [2]])
+
+
+class Other:
+    """Another service. Knows no token. While it is asked for its limits, all lookups go on."""
+
+    known_seconds = 0.0
+
+    def __init__(self) -> None:
+        self.ended = threading.Event()
+
+    @property
+    def new_seconds(self) -> float:
+        if providers._asked:
+            self.ended.wait(DEADLINE_SECONDS)
+        return DEADLINE_SECONDS
+
+    def recall(self, fingerprint: bytes) -> None:
+        return None
+
+    known = recall
+
+    def look_up(self, *_: object) -> Found:
+        return APIError(404, "")
+
+    def too_slow(self) -> APIError:
+        self.ended.set()
+        return APIError(503, "")
+
+
+def test_lookup_that_begins_at_once_is_not_late() -> None:
+    other: Any = Other()
+    found, _ = providers.ask(other, wanted(1), b"1")
+    assert statuses([found]) == [404]
 
 
 # --- With PostgreSQL ----------------------------------------------------------------------------

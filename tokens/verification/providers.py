@@ -97,18 +97,20 @@ def ask(
 ) -> tuple[Future[Found], float]:
     """Returns the lookup of the token and its monotonic start. Starts it if none is running."""
     now = time.monotonic()
+    until = now + provider.new_seconds
     with _lock:
-        asked = _asked.get(fingerprint)
-        if asked is None:
+        if asked := _asked.get(fingerprint):
+            asked.until = max(asked.until, until)
+        else:
             is_known = provider.known(fingerprint) is not None
             # A known answer is renewed even if no request waits for it any more.
-            asked = _asked[fingerprint] = Asked(now, until=float("inf") if is_known else 0.0)
+            asked = Asked(now, until=float("inf") if is_known else until)
             kind = "known" if is_known else "doubtful" if wanted.turn else "new"
             _pool(kind).submit(
                 client_of(wanted.address),
                 partial(_look_up, provider, wanted, fingerprint, asked),
             )
-        asked.until = max(asked.until, now + provider.new_seconds)
+            _asked[fingerprint] = asked
     return asked.found, asked.since
 
 

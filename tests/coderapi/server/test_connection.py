@@ -404,6 +404,25 @@ def test_bytes_of_one_address_are_limited(served: Served, sent: bytes, status: i
     wait_for(lambda: not held(server))
 
 
+def test_bytes_of_a_proxy_count_for_the_client_of_each_request(
+    served: Served, settings: Any
+) -> None:
+    """The next request on a connection of a proxy may be that of another client."""
+    settings.TRUSTED_PROXY_ORIGINS = ["127.0.0.1"]
+    settings.TRUSTED_PROXY_HEADERS = ["X-Real-IP"]
+    server = served(held_bytes_of_address=100_000)
+    busy, other = (f"X-Real-IP: 192.0.2.{number}" for number in (1, 2))
+    upload = get("/", busy, "Content-Length: 50000", method="POST") + b"a" * 45_000
+    for _ in range(2):
+        server.connect(upload)
+    wait_for(lambda: held(server) > 90_000)
+    proxy = server.connect(get("/", busy))
+    assert is_ok(proxy)
+    body = b"a" * 30_000
+    proxy.sendall(get("/", other, "Content-Length: 30000", method="POST") + body + LAST)
+    assert bodies(until_the_end(proxy))[0] == body
+
+
 def test_first_bytes_do_not_count_for_all_addresses(served: Served) -> None:
     server = served(held_bytes=1, free_bytes=1000)
     for size, status in ((1000, 503), (900, 200)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -100,6 +101,18 @@ def occupied(submit: Callable[[Callable[[], None]], object]) -> threading.Event:
     submit(occupy)
     assert begun.wait(DEADLINE_SECONDS)
     return free
+
+
+def test_canceled_job_that_waits_for_its_turn_keeps_nothing(started: Start) -> None:
+    """Clients that disconnect would otherwise fill the memory with their bodies."""
+    threads, body = started(application([])), Body(0)
+    free = occupied(lambda occupy: threads.submit(occupy, "", ""))
+    job, found = threads.submit(partial(next, body, None), "", ""), weakref.ref(body)
+    del body
+    assert found()
+    assert job.cancel()
+    assert found() is None
+    free.set()
 
 
 def test_slow_reader_of_a_stream_occupies_no_thread(started: Start) -> None:
