@@ -4,8 +4,8 @@ A step is a function of the request as a `Call`, and of the results of earlier s
 
 * its result, which later steps, views and the response can use,
 * an Answer, which ends the request,
-* an Ask, or a generator of Asks (`kernel.http.asking`), if its result is not in memory. The event
-  loop must not block, so a thread runs the query,
+* a generator (`kernel.http.asking`), if its result may not be in memory. The generator yields an
+  Ask. The event loop must not block, so a thread runs the query,
 * or None, if it has nothing to add.
 
 It may raise an APIError, which ends the request, too. A step that only checks returns None.

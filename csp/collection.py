@@ -22,11 +22,10 @@ from csp.scrubbing.reports import Scrubbed, scrubbed
 from csp.scrubbing.versions import checked_version
 from csp.writing import writer
 from csp.writing.entries import Entry, entries_of, sender_of
-from csp.writing.terms import Terms, sites_for, terms_in_memory, terms_of
+from csp.writing.terms import Terms, find_terms, sites_for
 from kernel.http import wire
 from kernel.http.asking import Asking
 from kernel.http.body import Read
-from kernel.http.call import first_parameters
 from kernel.http.errors import APIError, Validation, invalid
 from kernel.http.headers import WIRE_FORMAT
 from kernel.http.responses import JSON_CONTENT_TYPE, Answer
@@ -73,15 +72,9 @@ def collect(results: Results, read: Read, *, now: datetime) -> Asking[None]:
     Raises: APIError 401, 403 or 410 if the sender may not report; the errors of `read` and
     `entries_in`; 503, 504 or LimitReachedError if the reports cannot be written.
     """
-    parameters, origin = first_parameters(results.call), results.call.headers.get("origin", "")
-    known = keys.keys_in_memory() if keys.PARAMETER in parameters else {}
-    if known is None:
-        known = yield Ask(keys.all_keys)
-    key = keys.check(known, parameters, origin=origin, caller=results.caller)
+    key = yield from keys.checked_key(results)
     body = yield from read()
-    terms = terms_in_memory(now.date())
-    if terms is None:
-        terms = yield Ask(partial(terms_of, now.date()))
+    terms = yield from find_terms(now.date())
     prepare = partial(entries_in, results, key, body, terms, now=now)
     is_quick = len(body) <= MAX_BYTES_IN_LOOP or body in _parsed
     entries = prepare() if is_quick else (yield Ask(prepare))
@@ -96,7 +89,6 @@ def entries_in(
 
     Raises: APIError 400 or 413 for an invalid body, 429 for too many reports.
     """
-    parameters, origin = first_parameters(results.call), results.call.headers.get("origin", "")
     reports, others, invalid_items = parsed_body(body)
     if invalid_items:
         metrics.RECEIVED_REPORTS.labels("invalid").inc(invalid_items)
@@ -108,18 +100,18 @@ def entries_in(
     number = max(len(reports) + len(others), math.ceil(len(body) / COUNTED_BYTES))
     if number > 1:
         count_request(results.call, results, amount=number - 1, noun="reports")
-    # The caller is a user, a client, or an ingest key with a client.
-    identity, client = results.caller.identity, client_of(results.address)
+    call, identity, client = results.call, results.caller.identity, client_of(results.address)
     sender = sender_of(
-        version=version_in(parameters),
+        version=version_in(call.parameters),
         address=results.address,
-        user_agent=results.call.headers.get("user-agent", ""),
+        user_agent=call.headers.get("user-agent", ""),
+        # A user, a client, or an ingest key with a client.
         caller=f"key:{key.value}:{client}" if key else bucket_of(identity, results.address),
         share=limit_of(client, 1) if key or identity is None else 1,
         key=terms.client_key,
         now=now,
     )
-    sites = sites_for(terms.sites, key, origin)
+    sites = sites_for(terms.sites, key, call.headers.get("origin", ""))
     if others:
         other_reports.count(others, sender, key=key.name if key else "", sites=sites)
     return entries_of(reports, sender, sites=sites, rules=terms.rules)

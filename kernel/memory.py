@@ -73,7 +73,7 @@ class CachedValue[V]:
 
 @dataclass(eq=False)
 class Memory[K: Hashable, V]:
-    """A cache of up to `capacity` values by key. Units: seconds.
+    """A cache of up to `capacity` values by key, which are not None. Units: seconds.
 
     `max_age_disconnected` is the maximum age of a value while this process receives no
     announcements. `busy` makes the error if another thread has been reading the value for too long.
@@ -101,7 +101,13 @@ class Memory[K: Hashable, V]:
     def get(self, key: K) -> V | None:
         """Returns the cached value, or None if it is not cached or may not be used."""
         found = self._values.get(key)
-        return found.value if found is not None and self._may_use(found) else None
+        if found is None:
+            return None
+        age, max_age = time.monotonic() - found.read_at, found.max_age
+        if self.topics and not found.lasting and not listener.is_connected():
+            is_frozen = listener.is_fresh()
+            max_age = float("inf") if is_frozen else min(max_age, self.max_age_disconnected)
+        return found.value if age < max_age else None
 
     def latest(self, key: K) -> V | None:
         """Returns the value that was read last, even if it is too old, or None."""
@@ -114,18 +120,16 @@ class Memory[K: Hashable, V]:
         Raises: the errors of `read`; the error of `busy`, usually DatabaseBusyError, if another
         thread has been reading the same value for too long.
         """
-        found = self._values.get(key)
-        if found is not None and self._may_use(found):
-            return found.value
+        if (found := self.get(key)) is not None:
+            return found
         if self.topics and not listener.is_fresh() and not self.max_age_disconnected:
             # No cached value may be used now. So each thread reads the value itself, and no thread
             # waits for another.
             return self._read(key, read)
         try:
             with LOOKUPS.hold((self.name, key)):
-                found = self._values.get(key)
-                if found is not None and self._may_use(found):
-                    return found.value
+                if (found := self.get(key)) is not None:
+                    return found
                 return self._read(key, read)
         except LimitReachedError as error:
             raise self.busy(error.detail) from None
@@ -148,12 +152,6 @@ class Memory[K: Hashable, V]:
             self.evict((topic, argument))
         else:
             self.clear()
-
-    def _may_use(self, found: CachedValue[V]) -> bool:
-        age = time.monotonic() - found.read_at
-        if found.lasting or not self.topics or listener.is_connected():
-            return age < found.max_age
-        return listener.is_fresh() or age < min(found.max_age, self.max_age_disconnected)
 
     def _read(self, key: K, read: Callable[[], CachedValue[V]]) -> V:
         generation = self.generation

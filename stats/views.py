@@ -11,7 +11,7 @@ from rest_framework.request import Request
 
 from kernel.http import wire
 from kernel.http.body import MEBIBYTE
-from kernel.http.call import Call, first_parameters
+from kernel.http.call import Call
 from kernel.http.errors import APIError, Validation
 from kernel.http.schema import ResponseSerializer, operation
 from kernel.http.views import documents
@@ -63,7 +63,7 @@ class DeploymentStatsView(DocumentView):
 
     @classmethod
     def peek(cls, call: Call, *more: Any) -> Rendered | None:
-        return None if first_parameters(call).get("at") else super().peek(call, *more)
+        return None if call.parameters.get("at") else super().peek(call, *more)
 
     @operation(
         "Get deployment stats",
@@ -96,7 +96,7 @@ class StatsHistoryView(DocumentView):
 
     @classmethod
     def peek(cls, call: Call, chosen: WireFormat, *more: Any) -> Rendered | None:
-        parameters = first_parameters(call)
+        parameters = call.parameters
         require_known_parameters(parameters, known=cls.get.parameters)
         return _HISTORIES.get((chosen, parse_range(parameters, now=timezone.now())))
 
@@ -120,7 +120,7 @@ class StatsHistoryView(DocumentView):
         stability="stable",
     )
     def get(self, request: Request) -> HttpResponse:
-        period = parse_range(first_parameters(call_of(request)), now=timezone.now())
+        period = parse_range(call_of(request).parameters, now=timezone.now())
         found = _HISTORIES.load((wire.current(), period), partial(_history, period))
         return documents.answer(found, call_of(request)).as_response()
 

@@ -13,7 +13,8 @@ from kernel.text.humanize import ago, on_hover
 MIN_LIFETIME_NS = 10**9
 DAY_NS = 86_400 * MIN_LIFETIME_NS
 ONE_DAY = f"One day is {DAY_NS}."
-SOON = timedelta(days=7)
+SOON_NS = 7 * DAY_NS
+SOON = to_timedelta(SOON_NS)
 # The use of a key is written at most once in this interval.
 TOUCH_INTERVAL = timedelta(hours=1)
 
@@ -31,7 +32,7 @@ def parse_lifetime(text: str) -> int:
 
 def expires_soon(expires_at: datetime, lifetime_ns: int, *, now: datetime) -> bool:
     """Returns whether a key expires within a week. False for lifetimes of a week or less."""
-    return to_timedelta(lifetime_ns) > SOON and expires_at - now < SOON
+    return lifetime_ns > SOON_NS and expires_at - now < SOON
 
 
 def last_use(moment: datetime | None, *, now: datetime) -> str:

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from django.utils import timezone
 
 from csp.models import IngestKey
-from kernel.http.call import Call, first_parameters
+from kernel.http.asking import Asking, from_cache
+from kernel.http.call import Call
 from kernel.http.errors import APIError
-from kernel.http.results import Ask, Caller, Results
+from kernel.http.results import Results
 from kernel.memory import CachedValue, Memory
 from kernel.settings import settings
 from tokens.verification import refusals
@@ -38,29 +39,28 @@ MEMORY: Memory[str, dict[str, IngestKey]] = Memory(
 )
 
 
-def keys_in_memory() -> Mapping[str, IngestKey] | None:
-    """Returns the ingest keys if they are cached, or None. Never queries the database."""
-    return MEMORY.get("")
-
-
-def all_keys() -> Mapping[str, IngestKey]:
+def all_keys() -> Asking[Mapping[str, IngestKey]]:
     """Returns the ingest keys by their value. Raises: DatabaseError."""
+    return from_cache(MEMORY, "", _load)
+
+
+def _load() -> dict[str, IngestKey]:
     return MEMORY.load("", lambda: CachedValue({row.value: row for row in IngestKey.objects.all()}))
 
 
 def recalled_origins() -> frozenset[str]:
     """Returns the origins of all keys if they are cached. Never queries the database."""
-    rows = (keys_in_memory() or {}).values()
+    rows = (MEMORY.get("") or {}).values()
     return frozenset(origin for row in rows for origin in row.origins)
 
 
 def name_of(key: str | None) -> str:
     """Returns the name of the ingest key in a request, `unknown key`, or "" without a key."""
-    known = (keys_in_memory() or {}).get(key) if key else None
+    known = (MEMORY.get("") or {}).get(key) if key else None
     return known.name if known else "unknown key" if key else ""
 
 
-def is_open_to(call: Call, found: Results) -> bool | Ask:
+def is_open_to(call: Call) -> Asking[bool]:
     """Returns whether a page of the request's origin may report.
 
     If so, the response has CORS headers. A page of another origin cannot send the session cookie,
@@ -69,30 +69,23 @@ def is_open_to(call: Call, found: Results) -> bool | Ask:
     """
     if call.path != settings.CSP_REPORTS_PATH:
         return False
-    key, origin = first_parameters(call).get(PARAMETER, ""), call.headers.get("origin", "")
+    key, origin = call.parameters.get(PARAMETER, ""), call.headers.get("origin", "")
     if not key:
         return bool(settings.CSP_ALLOWED_SENDERS == "public")
-    known = keys_in_memory()
-    if known is None:
-        return Ask(lambda: _has_origin(all_keys(), key, origin))
-    return _has_origin(known, key, origin)
-
-
-def _has_origin(known: Mapping[str, IngestKey], key: str, origin: str) -> bool:
+    known = yield from all_keys()
     return key in known and origin in known[key].origins
 
 
-def check(
-    known: Mapping[str, IngestKey], query: Mapping[str, str], *, origin: str, caller: Caller
-) -> IngestKey | None:
+def checked_key(results: Results) -> Asking[IngestKey | None]:
     """Checks the ingest key or the session token of a request with reports. Returns the key.
 
     Raises: APIError 401 if both are missing or invalid, 403 if the key is not for this origin, 410
-    if the key is retired.
+    if the key is retired; DatabaseError.
     """
-    key = query.get(PARAMETER, "")
-    if key:
-        return _checked_key(known.get(key), origin=origin)
+    call, caller = results.call, results.caller
+    if key := call.parameters.get(PARAMETER):
+        known = yield from all_keys()
+        return _valid(known.get(key), origin=call.headers.get("origin", ""))
     if settings.CSP_ALLOWED_SENDERS == "ingest-key":
         raise APIError(401, "An ingest key is required.", detail="Add ?key=cik_… to the URL.")
     if settings.CSP_ALLOWED_SENDERS != "public" and caller.identity is None:
@@ -101,7 +94,7 @@ def check(
     return None
 
 
-def _checked_key(known: IngestKey | None, *, origin: str) -> IngestKey:
+def _valid(known: IngestKey | None, *, origin: str) -> IngestKey:
     """Returns the ingest key. Raises an APIError if it does not allow this origin to report.
 
     A request without an Origin header is accepted, because some browsers send no Origin header with

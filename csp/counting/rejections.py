@@ -26,7 +26,6 @@ from csp.counting.counts import Counts
 from csp.models import Rejection
 from csp.scrubbing.address import address_of
 from kernel.db.connections import fetch
-from kernel.http.call import first_parameters
 from kernel.http.errors import APIError
 from kernel.http.results import Results
 
@@ -100,7 +99,7 @@ def note(results: Results, error: APIError, *, now: datetime) -> None:
     # Not the detail of other errors, because it contains numbers.
     reason = error.detail if error.status == HTTPStatus.FORBIDDEN else error.message
     metrics.REJECTED_REQUESTS.labels(reason).inc()
-    name = keys.name_of(first_parameters(results.call).get(keys.PARAMETER))
+    name = keys.name_of(results.call.parameters.get(keys.PARAMETER))
     add(_Subject(now.date(), name, reason[:64], _origin(results)))
 
 

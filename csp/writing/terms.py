@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 from datetime import date
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from csp.access.keys import TOPIC
@@ -20,6 +20,7 @@ from csp.noise.rules import Rules, compiled
 from csp.noise.stored import RULE_TOPIC, enabled_rules
 from csp.scrubbing.address import OTHER_SITE, address_of
 from kernel.coder.running import running
+from kernel.http.asking import Asking, from_cache
 from kernel.memory import CachedValue, Memory
 from kernel.settings import settings
 
@@ -44,9 +45,9 @@ TERMS: Memory[tuple[date, str], Terms] = Memory(
 )
 
 
-def terms_in_memory(day: date) -> Terms | None:
-    """Returns the terms of a day if they are cached, or None. Never queries the database."""
-    return TERMS.get((day, settings.ACCESS_URL))
+def find_terms(day: date) -> Asking[Terms]:
+    """Returns the terms of a day. Raises: DatabaseError."""
+    return from_cache(TERMS, (day, settings.ACCESS_URL), partial(terms_of, day))
 
 
 def terms_of(day: date) -> Terms:

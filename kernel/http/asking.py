@@ -13,14 +13,17 @@ from __future__ import annotations
 import logging
 from asyncio import AbstractEventLoop, TimerHandle
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Hashable
 from concurrent.futures import Future
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kernel.futures import Signal
 from kernel.http.results import Ask
 from kernel.telemetry.logs import begin_request
+
+if TYPE_CHECKING:
+    from kernel.memory import Memory
 
 type Asking[T] = Generator[Ask, Any, T]
 # Runs the query of an Ask in a thread.
@@ -44,6 +47,12 @@ def run[T](asking: Asking[T]) -> T:
             resume = partial(asking.throw, error)
         else:
             resume = partial(asking.send, found)
+
+
+def from_cache[K: Hashable, V](memory: Memory[K, V], key: K, load: Callable[[], V]) -> Asking[V]:
+    """Returns the cached value. If there is none, asks for that of `load`."""
+    found = memory.get(key)
+    return (yield Ask(load)) if found is None else found
 
 
 class Inbox:

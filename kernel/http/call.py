@@ -10,9 +10,10 @@ import re
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qsl
 
 from django.utils.http import parse_header_parameters
@@ -27,7 +28,8 @@ _SLASHES = re.compile("//+")
 WITHOUT_PREFIX = frozenset({"CONTENT_LENGTH", "CONTENT_TYPE"})
 
 
-class Call(NamedTuple):
+@dataclass(eq=False)
+class Call:
     """A request without its body.
 
     `path` is decoded and `single_slashed`, but `query` is not decoded. The names of headers are in
@@ -43,6 +45,19 @@ class Call(NamedTuple):
     peer: str
     scheme: str
     server: str = ""
+
+    @cached_property
+    def parameters(self) -> Mapping[str, str]:
+        """The first value of each query parameter. Raises: APIError 400 for too many."""
+        if not self.query:
+            return {}
+        try:
+            pairs = parse_qsl(self.query, keep_blank_values=True, max_num_fields=MAX_FIELDS)
+        except ValueError:
+            detail = f"The limit is {MAX_FIELDS}."
+            raise APIError(400, "The query has too many parameters.", detail) from None
+        pairs.reverse()
+        return dict(pairs)
 
 
 def single_slashed(path: str) -> str:
@@ -121,16 +136,3 @@ def _without_other_charset(content_type: str) -> str:
         if parse_header_parameters(content_type)[1].get("charset", UTF_8).lower() == UTF_8:
             return content_type
     return content_type.partition(";")[0]
-
-
-def first_parameters(call: Call) -> dict[str, str]:
-    """Returns the first value of each query parameter. Raises: APIError 400 for too many."""
-    if not call.query:
-        return {}
-    try:
-        pairs = parse_qsl(call.query, keep_blank_values=True, max_num_fields=MAX_FIELDS)
-    except ValueError:
-        detail = f"The limit is {MAX_FIELDS}."
-        raise APIError(400, "The query has too many parameters.", detail) from None
-    pairs.reverse()
-    return dict(pairs)

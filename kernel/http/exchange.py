@@ -35,9 +35,9 @@ from kernel.http.body import DEFAULT_CAP, Body, Read
 from kernel.http.call import Call, environ_of
 from kernel.http.errors import APIError, crashed
 from kernel.http.headers import KEY_EXPIRES, REQUEST_ID
-from kernel.http.metrics import method_label, record_request
+from kernel.http.metrics import record_request
 from kernel.http.responses import Answer, Pieces, common
-from kernel.http.results import KEY, Ask, Results, Step, new_request_id
+from kernel.http.results import KEY, Results, Step, new_request_id
 from kernel.http.steps.hosts import client_of
 from kernel.http.threads import Threads
 from kernel.http.views.base import rejects_without_body
@@ -63,9 +63,7 @@ def walk(steps: Sequence[Step], results: Results) -> Asking[Answer | None]:
     for result, step in steps:
         try:
             found = step(call, results)
-            if type(found) is Ask:
-                found = yield found
-            elif type(found) is GeneratorType:
+            if type(found) is GeneratorType:
                 found = yield from found
         except Exception as error:
             refusal = to_api_error(error)
@@ -176,10 +174,10 @@ class Site:
                 answer.add_length()
             answer.lines += common().lines
         if self.counts:
-            _count(request, results, answer)
+            record_request(results, answer.status, time.perf_counter() - request.begun)
         if answer.pieces:
             answer.pieces = _LoggedPieces(self, request, answer, answer.pieces)
-        elif self.log:
+        else:
             self.note(request, answer, len(answer.body))
         return answer
 
@@ -252,16 +250,6 @@ def _failed(error: Exception, request_id: str) -> APIError:
     if known is None:
         log.error("A request failed", exc_info=error)
     return known or crashed(request_id)
-
-
-def _count(request: Request, results: Results, answer: Answer) -> None:
-    record_request(
-        operation=results.operation,
-        method=method_label(request.call),
-        status=answer.status,
-        wire_format=results.wire_format.value,
-        seconds=time.perf_counter() - request.begun,
-    )
 
 
 class _LoggedPieces:

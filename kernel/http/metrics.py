@@ -14,7 +14,8 @@ from prometheus_client import Counter, Histogram
 from kernel.db import listener
 from kernel.db.backend import base as backend
 from kernel.http.call import Call
-from kernel.http.results import UNKNOWN
+from kernel.http.results import UNKNOWN, Results
+from kernel.http.wire import WireFormat
 from kernel.telemetry import metrics
 
 REQUESTS = Counter(
@@ -40,20 +41,17 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 # The results are cached, because looking up the labels takes longer than counting.
 @cache
 def _measures(
-    operation: str, method: str, status: int, wire_format: str
+    operation: str, method: str, status: int, wire_format: WireFormat
 ) -> tuple[Callable[[], None], Callable[[float], None]]:
     counter = REQUESTS.labels(operation, method, str(status), wire_format)
     return counter.inc, REQUEST_SECONDS.labels(operation).observe
 
 
-def record_request(
-    *, operation: str, method: str, status: int, wire_format: str, seconds: float
-) -> None:
-    """Counts a response, and records its time.
-
-    Do not pass values that a client can choose, because the arguments become labels.
-    """
-    count, observe = _measures(operation, method, status, wire_format)
+def record_request(results: Results, status: int, seconds: float) -> None:
+    """Counts a response, and records its time."""
+    # A client can choose none of the labels.
+    method = method_label(results.call)
+    count, observe = _measures(results.operation, method, status, results.wire_format)
     count()
     observe(seconds)
 

@@ -35,15 +35,17 @@ class StepsMiddleware:
         self.get_response = get_response
         self._steps: tuple[Step, ...] = import_string(settings.STEPS)
         # The response to an error in a step gets the common headers, too.
-        self._respond = convert_exception_to_response(self._answer)
+        self._walk = convert_exception_to_response(self._by_steps)
+        self._respond = convert_exception_to_response(self._by_django)
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         # The results refer to META. Python would free such a cycle late.
         found: Results | None = request.META.pop(KEY, None)
         results = found or _begun(request)
-        request.results, request.has_steps = results, found is not None  # type: ignore[attr-defined]
+        request.results = results  # type: ignore[attr-defined]
+        respond = self._respond if found else self._walk
         with logs.request_context(results.request_id):
-            response = cast("HttpResponse", self._respond(request))
+            response = cast("HttpResponse", respond(request))
         results.operation = operation_of(request.resolver_match, results.call)
         _set_length(response)
         finish(results, response.headers)
@@ -51,11 +53,12 @@ class StepsMiddleware:
             response.headers[name] = value
         return response
 
-    def _answer(self, request: HttpRequest) -> HttpResponse:
+    def _by_steps(self, request: HttpRequest) -> HttpResponse:
+        answer = run(walk(self._steps, results_of(request)))
+        return answer.as_response() if answer else self._by_django(request)
+
+    def _by_django(self, request: HttpRequest) -> HttpResponse:
         results = results_of(request)
-        answer = None if request.has_steps else run(walk(self._steps, results))  # type: ignore[attr-defined]
-        if answer:
-            return answer.as_response()
         if results.call.path != request.path_info:
             request.path = request.path_info = results.call.path
         # Django compares it with the Origin of a form.

@@ -79,7 +79,7 @@ def results_of(request: Any) -> Results:
 class Step(NamedTuple):
     """A step, and the name of its result in `Results`, or "" if it has none.
 
-    `of` returns the result, an Answer to end the request, an Ask or a generator for the result, or
+    `of` returns the result, an Answer to end the request, a generator of Asks for one of them, or
     None. It may raise an APIError to end the request.
     """
 

@@ -19,15 +19,15 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 
-from kernel.http.call import Call, first_parameters
+from kernel.http.call import Call
 from kernel.http.errors import APIError
 from kernel.http.headers import SESSION_TOKEN
-from kernel.http.identity import Identity
+from kernel.http.identity import Identity, PresentedToken
 from kernel.http.results import results_of
 from kernel.http.steps.hosts import scheme_of, with_port
 from kernel.http.wire import Schema
 from kernel.settings import settings
-from tokens.verification.extraction import COOKIE, HEADER, bearer, presented_token
+from tokens.verification.extraction import COOKIE, HEADER, bearer
 
 if TYPE_CHECKING:
     from drf_spectacular.openapi import AutoSchema
@@ -43,31 +43,30 @@ class SessionTokenAuthentication(BaseAuthentication):
 
     def authenticate(self, request: Request) -> tuple[Identity, Identity] | None:
         results = results_of(request)
-        identity = results.caller.identity
+        call, identity = results.call, results.caller.identity
         if identity is None:
             return None
-        if _is_in_cookie_only(results.call):
-            require_same_origin(results.call, advice=USE_HEADER)
+        if _is_in_cookie_only(call, results.caller.presented):
+            require_same_origin(call, advice=USE_HEADER)
         return identity, identity
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="coder"'
 
 
-def has_foreign_cookie(call: Call) -> bool:
+def has_foreign_cookie(call: Call, presented: PresentedToken | None) -> bool:
     """Returns whether another site has sent the request, and only the cookie has the token."""
-    return _is_in_cookie_only(call) and _is_cross_site(call)
+    return _is_in_cookie_only(call, presented) and _is_cross_site(call)
 
 
-def _is_in_cookie_only(call: Call) -> bool:
+def _is_in_cookie_only(call: Call, presented: PresentedToken | None) -> bool:
     """Returns whether the cookie is the only source of the token.
 
     Another site can make a browser send the cookie, but not a header with the token.
     """
-    presented = presented_token(call)
     if presented is None or not presented.is_cookie:
         return False
-    also_sent = (call.headers.get(HEADER), first_parameters(call).get(COOKIE))
+    also_sent = (call.headers.get(HEADER), call.parameters.get(COOKIE))
     has_bearer = bool(bearer(call.headers.get("authorization", "")))
     return not has_bearer and presented.token not in also_sent
 

@@ -57,7 +57,7 @@ USE_LOGIN_PAGE = f"Sign in on the page {settings.PAGES_PATH}login, or from a pro
 
 def attach(results: Results) -> None:
     """Identifies the caller of a page. Its response has no header with the key's expiry time."""
-    found = identify(results.call, results.address)
+    found = identify(presented_token(results.call), results.address)
     caller = found if isinstance(found, Caller) else run(found)
     results.caller = caller._replace(key_expires="")
 
@@ -72,14 +72,14 @@ def caller_of_api(call: Call, found: Results) -> Caller | Asking[Caller]:
         require_same_origin(call, advice=USE_LOGIN_PAGE)
     if not is_api_path(call.path) or call.path in public_paths(settings.ROOT_URLCONF):
         return ANONYMOUS
-    if call.path == settings.CSP_REPORTS_PATH and has_foreign_cookie(call):
-        return ANONYMOUS
-    return identify(call, found.address)
-
-
-def identify(call: Call, address: str) -> Caller | Asking[Caller]:
-    """Returns the caller by the session token. If it is not cached, returns a generator for it."""
     presented = presented_token(call)
+    if call.path == settings.CSP_REPORTS_PATH and has_foreign_cookie(call, presented):
+        return ANONYMOUS
+    return identify(presented, found.address)
+
+
+def identify(presented: PresentedToken | None, address: str) -> Caller | Asking[Caller]:
+    """Returns the caller by the session token. If it is not cached, returns a generator for it."""
     if presented is None:
         return Caller(refusal=refusals.missing())
     now = timezone.now()
@@ -88,7 +88,7 @@ def identify(call: Call, address: str) -> Caller | Asking[Caller]:
     parts = token_format.split(presented.token)
     if parts is None:
         return Caller(refusal=refusals.malformed(), presented=presented)
-    return _looked_up(presented, Wanted(parts, now, address, _turn(address)))
+    return _looked_up(presented, Wanted(parts, now, address, _turn(client_of(address))))
 
 
 def recall(token: str, *, now: datetime) -> Found | None:
@@ -125,20 +125,22 @@ def _looked_up(presented: PresentedToken, wanted: Wanted) -> Asking[Caller]:
         found = refusal
     # Another service that does not respond is not the caller's fault.
     if isinstance(found, APIError) and found.status == HTTPStatus.UNAUTHORIZED:
-        bucket = f"refused:{client_of(wanted.address)}"
-        shared_counter().add(bucket, int(time.time()) // WINDOW_SECONDS)
+        _count_rejected(client_of(wanted.address), 1)
     return _caller(presented, found, wanted.now)
 
 
-def _turn(address: str) -> str:
-    """Returns the turn of a client with many rejected tokens. Otherwise "".
+def _turn(client: str) -> str:
+    """Returns the name of a client with many rejected tokens. Otherwise "".
 
     Such a client looks up one token at a time. Other people may share its address. Their valid
     tokens still work, because a cached token needs no lookup, and other tokens wait up to a second.
     """
-    bucket = f"refused:{client_of(address)}"
-    count = shared_counter().add(bucket, int(time.time()) // WINDOW_SECONDS, 0)
-    return bucket if count >= limit_of(client_of(address), MAX_REFUSED) else ""
+    return client if _count_rejected(client, 0) >= limit_of(client, MAX_REFUSED) else ""
+
+
+def _count_rejected(client: str, amount: int) -> int:
+    """Adds to the rejected tokens of a client in this minute, and returns their number."""
+    return shared_counter().add(f"refused:{client}", int(time.time()) // WINDOW_SECONDS, amount)
 
 
 def _verify(wanted: Wanted) -> Asking[Found]:

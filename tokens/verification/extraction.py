@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from kernel.http.call import Call, first_parameters
+from kernel.http.call import Call
 from kernel.http.headers import SESSION_TOKEN
 from kernel.http.identity import TOKEN_PARAMETERS, PresentedToken
 from kernel.settings import settings
@@ -20,7 +20,7 @@ def presented_token(call: Call) -> PresentedToken | None:
     If that token is invalid, tokens in later places are not tried. Source: the contract's "who is
     asking".
     """
-    query, headers = first_parameters(call), call.headers
+    query, headers = call.parameters, call.headers
     cookies = headers.get("cookie")
     if cookies and (token := _session_cookie(cookies)):
         return PresentedToken(token, is_cookie=True)

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 from kernel.http import is_api_path
+from kernel.http.asking import Asking
 from kernel.http.call import Call
 from kernel.http.headers import BUILD_VERSION, REQUEST_ID, SESSION_TOKEN, WIRE_FORMAT
 from kernel.http.responses import Answer
-from kernel.http.results import Ask, Results
+from kernel.http.results import Results
 from kernel.settings import settings
 
 ALLOW_ORIGIN = "Access-Control-Allow-Origin"
@@ -23,31 +24,27 @@ OPTIONS = {
 }
 
 # Returns whether pages of an origin may read the response to a request, and send it.
-type IsOpen = Callable[[Call, Results], bool | Ask]
+type IsOpen = Callable[[Call], Asking[bool]]
 type Outcome = dict[str, str] | Answer
 
 
-def cors(is_open_to: IsOpen) -> Callable[[Call, Results], Outcome | Ask | None]:
+def cors(is_open_to: IsOpen) -> Callable[[Call, Results], Asking[Outcome] | None]:
     """Returns a step that finds the CORS headers of a response, and answers preflight requests.
 
     Only the API has such headers. If not all origins are allowed, `is_open_to` decides.
     """
 
-    def step(call: Call, found: Results) -> Outcome | Ask | None:
-        origin = call.headers.get("origin", "")
-        if not is_api_path(call.path) or not (origin or settings.CORS_ALLOW_ALL_ORIGINS):
-            return None
-        is_open = settings.CORS_ALLOW_ALL_ORIGINS or is_open_to(call, found)
-        if isinstance(is_open, Ask):
-            query = is_open.query
-            return Ask(lambda: _outcome(call, origin, is_open=query()))
-        return _outcome(call, origin, is_open=is_open)
+    def step(call: Call, _: Results) -> Asking[Outcome] | None:
+        has_headers = call.headers.get("origin") or settings.CORS_ALLOW_ALL_ORIGINS
+        return _outcome(call, is_open_to) if has_headers and is_api_path(call.path) else None
 
     return step
 
 
-def _outcome(call: Call, origin: str, *, is_open: bool) -> Outcome:
+def _outcome(call: Call, is_open_to: IsOpen) -> Asking[Outcome]:
     """Returns the response to a preflight request, or the headers of another response."""
+    origin = call.headers.get("origin", "")
+    is_open = settings.CORS_ALLOW_ALL_ORIGINS or (yield from is_open_to(call))
     is_options, headers = call.method == "OPTIONS", {"Vary": "origin"}
     if is_open and origin:
         headers[ALLOW_ORIGIN] = "*" if settings.CORS_ALLOW_ALL_ORIGINS else origin

@@ -21,7 +21,7 @@ from kernel.db.connections import is_unavailable
 from kernel.db.paging import PAGE_ROWS
 from kernel.http import wire
 from kernel.http.body import DEFAULT_CAP
-from kernel.http.call import Call, first_parameters
+from kernel.http.call import Call
 from kernel.http.errors import (
     APIError,
     Validation,
@@ -81,7 +81,7 @@ class APIView(views.APIView):
             self.http_method_not_allowed(request)
         self.perform_authentication(request)
         self.check_permissions(request)
-        parameters = first_parameters(call_of(request))
+        parameters = call_of(request).parameters
         method = getattr(self, (request.method or "").lower())
         # Coder ignores unknown parameters, so its operations ignore them here, too.
         if getattr(method, "stability", None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from django.test import RequestFactory
 
 from coderapi.steps import STEPS
-from kernel.http.asking import run
+from kernel.http.asking import Asking, run
 from kernel.http.call import Call, from_environ, header_name, join_header
 from kernel.http.errors import APIError
 from kernel.http.exchange import walk
@@ -33,6 +34,13 @@ def raising(error: Exception) -> Any:
     return step
 
 
+def asking(query: Callable[[], Any]) -> Callable[..., Asking[Any]]:
+    def step(call: Call, found: Results) -> Asking[Any]:
+        return (yield Ask(query))
+
+    return step
+
+
 def ran(*taken: Step) -> tuple[Results, Answer | None]:
     results = Results(make_call(), "")
     return results, run(walk(taken, results))
@@ -49,8 +57,8 @@ def test_result_of_a_step_is_seen_by_later_steps() -> None:
     [
         lambda *_: REFUSED.answer(),
         raising(REFUSED),
-        lambda *_: Ask(REFUSED.answer),
-        lambda *_: Ask(partial(raising(REFUSED), None, None)),
+        asking(REFUSED.answer),
+        asking(partial(raising(REFUSED), None, None)),
     ],
 )
 def test_step_with_an_answer_or_an_error_ends_the_request(ends: Any) -> None:
@@ -61,7 +69,7 @@ def test_step_with_an_answer_or_an_error_ends_the_request(ends: Any) -> None:
 
 def test_loop_answers_each_ask_itself() -> None:
     results = Results(make_call(), "")
-    steps = [Step(name, lambda *_: Ask(lambda: "x")) for name in ("operation", "address")]
+    steps = [Step(name, asking(lambda: "x")) for name in ("operation", "address")]
     walking = walk(steps, results)
     assert next(walking).query() == "x"
     assert walking.send("from a thread").query() == "x"
@@ -71,7 +79,7 @@ def test_loop_answers_each_ask_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    "ask", [raising(KeyError()), lambda *_: Ask(partial(raising(KeyError()), None, None))]
+    "ask", [raising(KeyError()), asking(partial(raising(KeyError()), None, None))]
 )
 def test_unexpected_error_is_raised(ask: Any) -> None:
     with pytest.raises(KeyError):

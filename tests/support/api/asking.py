@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from kernel.http.asking import Asking, Inbox, Running, Submit
-from kernel.http.call import Call
+from kernel.http.identity import PresentedToken
 from kernel.http.results import Caller
 from tokens.verification.caller import identify
 
@@ -51,9 +51,7 @@ def begun(*tokens: tuple[str, str]) -> list[Caller]:
     """Returns the callers with these tokens and addresses. All requests begin together."""
 
     async def caller(token: str, address: str) -> Caller:
-        headers = {"coder-session-token": token}
-        call = Call("GET", "/api/v2/deployment/ssh", "", headers, address, "http")
-        found = identify(call, address)
+        found = identify(PresentedToken(token, is_cookie=False), address)
         return found if isinstance(found, Caller) else await ask(found)
 
     async def all_of_them() -> list[Caller]:
