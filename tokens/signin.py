@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import cast
 from urllib.parse import unquote
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.sessions.backends.base import SessionBase
@@ -14,7 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from audit.services import Actor, Target, record
+from audit.services import Actor, record, user_target
 from kernel.http.errors import APIError, forbidden
 from kernel.http.results import ANONYMOUS, results_of
 from kernel.limiter import Limiter
@@ -75,7 +76,7 @@ def sign_in(request: HttpRequest, name: str, password: str, *, by: str) -> NewKe
     except APIError as error:
         # 404 or 409: the user was deleted or changed after the password was checked.
         raise _wrong() if error.status in {404, 409} else error from None
-    end_browser_session(request, now=now)
+    end_browser_session(request, now=now, by=by)
     return new
 
 
@@ -120,12 +121,12 @@ def delete_cookie(response: HttpResponse) -> None:
     )
 
 
-def sign_out(key_id: str, *, actor: Actor, now: datetime) -> None:
-    """Deletes the key and records the sign-out."""
-    target = Target("user", str(actor.user_id), actor.name, actor.user_id, actor.name)
+def sign_out(key_id: str, *, actor: Actor, now: datetime, by: str) -> None:
+    """Deletes the key and records the sign-out. `by` is "api" or "page"."""
+    target = user_target(cast("UUID", actor.user_id), actor.name)
     with transaction.atomic():
         delete_keys(APIKey.objects.filter(id=key_id), actor=actor, now=now)
-        record("user.sign_out", actor=actor, target=target, now=now, after={"by": "api"})
+        record("user.sign_out", actor=actor, target=target, now=now, after={"by": by})
 
 
 def session_of(request: HttpRequest) -> KeyIdentity | None:
@@ -137,7 +138,7 @@ def session_of(request: HttpRequest) -> KeyIdentity | None:
     return cast("KeyIdentity | None", identity) if is_cookie else None
 
 
-def end_browser_session(request: HttpRequest, *, now: datetime) -> None:
+def end_browser_session(request: HttpRequest, *, now: datetime, by: str) -> None:
     """Ends the session and the admin session that the cookies of the request identify.
 
     If the session cookie contains an `is_minted` key, the key is not deleted, because a user has
@@ -153,5 +154,5 @@ def end_browser_session(request: HttpRequest, *, now: datetime) -> None:
     admin.flush()
     for key in APIKey.objects.filter(id__in=key_ids - {None}).select_related("user"):
         actor = Actor(key.user_id, key.user.username, results_of(request).address)
-        sign_out(key.id, actor=actor, now=now)
+        sign_out(key.id, actor=actor, now=now, by=by)
     results_of(request).caller = ANONYMOUS

@@ -89,7 +89,8 @@ class LogoutView(APIView):
         answers={200: "You are signed out."},
     )
     def post(self, request: Request) -> HttpResponse:
-        signin.sign_out(identity_of(request).key_id, actor=actor_of(request), now=timezone.now())
+        key_id, actor = identity_of(request).key_id, actor_of(request)
+        signin.sign_out(key_id, actor=actor, now=timezone.now(), by="api")
         answer = json_response({"message": "You are signed out."})
         signin.delete_cookie(answer)
         return answer

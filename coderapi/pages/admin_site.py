@@ -140,7 +140,7 @@ class ServiceAdminSite(AdminSite):
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         if settings.USER_SOURCE == "coder":
             return redirect("account")
-        signin.end_browser_session(request, now=timezone.now())
+        signin.end_browser_session(request, now=timezone.now(), by="page")
         response = redirect("login")
         signin.delete_cookie(response)
         return response

@@ -205,6 +205,7 @@ def test_sign_out_deletes_the_key_in_use_and_the_cookie(member: APIClient) -> No
     assert answer.cookies["coder_session_token"].value == ""
     assert list(APIKey.objects.filter(user=member.user)) == [other]
     assert member.get("/api/v2/users/me").status_code == 401
+    assert Entry.objects.get(action="user.sign_out").after == {"by": "api"}
 
 
 def test_sign_in_of_another_site_is_not_counted_and_changes_nothing(anonymous: APIClient) -> None:
@@ -235,7 +236,8 @@ def test_sign_in_ends_the_session_whose_cookies_came_with_it(role: str, by: str)
     assert APIClient(token=old).get("/api/v2/users/me").status_code == 401
     assert browser.get("/admin/").status_code == 302
     assert browser.get("/api/v2/users/me").json()["username"] == after.username
-    assert Entry.objects.get(action="user.sign_out").actor_id == before.pk
+    entry = Entry.objects.get(action="user.sign_out")
+    assert (entry.actor_id, entry.after) == (before.pk, {"by": by})
 
 
 def test_sign_in_keeps_a_token_that_came_as_the_cookie() -> None:

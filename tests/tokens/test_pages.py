@@ -181,6 +181,7 @@ def test_sign_out_ends_the_session_everywhere(role: str) -> None:
     assert whose(token) == ""
     assert APIKey.objects.count() == 1
     assert browser.get("/account").status_code == browser.get("/admin/").status_code == 302
+    assert Entry.objects.get(action="user.sign_out").after == {"by": "page"}
 
 
 def test_command_line_gets_a_session_token_of_its_own(settings: Any) -> None:

@@ -196,8 +196,7 @@ def _sign_in(request: HttpRequest, target: str, entered: dict[str, str]) -> Http
 def logout(request: SignedInRequest) -> HttpResponse:
     if request.method != "POST":
         return _page(request, "logout", {"title": "Sign out"})
-    signin.sign_out(identity_of(request).key_id, actor=actor_of(request), now=timezone.now())
-    request.session.flush()
+    signin.end_browser_session(request, now=timezone.now(), by="page")
     response = redirect("login")
     signin.delete_cookie(response)
     return response
