@@ -25,20 +25,20 @@ from audit.services import (
     record,
     record_all,
 )
-from kernel.db.connections import fetch, transaction_lock
+from kernel.db.connections import fetch
 from kernel.http.errors import APIError, Validation, invalid, not_found
 from kernel.text.durations import to_timedelta
 from tokens import token_format
 from tokens.models import APIKey, APIKeyQuerySet, TokenConfig
 from tokens.token_format import TokenParts
 from tokens.verification.keys import KEY_TOPIC, MEMORY
-from users import allow_lists, roles
+from users import allow_lists
 from users import scopes as known_scopes
 from users.allow_lists import EVERYTHING, AllowList
 from users.erasure import ErasureRule, register
 from users.models import User
 from users.selectors import user_exists
-from users.services import insert_user, lock_user, password_changed
+from users.services import create_first_user, lock_user, password_changed
 
 if TYPE_CHECKING:
     from tokens.policy.resolution import Policy
@@ -258,22 +258,23 @@ def ensure_first_owner(*, now: datetime) -> tuple[NewKey, str] | None:
     """Creates the first owner. Returns a new key and the generated password.
 
     The password is "" if CODERAPI_FIRST_OWNER_PASSWORD is set. Returns None if a user exists, or if
-    the settings contain no username for the first owner.
+    the settings contain no username for the first owner. Raises: APIError 400 if a setting of the
+    first owner is not valid.
     """
     username = settings.FIRST_OWNER_USERNAME
     if not username or user_exists():
         return None
     generated = "" if settings.FIRST_OWNER_PASSWORD else secrets.token_urlsafe(18)
     email = settings.FIRST_OWNER_EMAIL or f"{username}@localhost.localdomain"
-    owner = User(username=username, email=email, roles=[roles.OWNER])
-    owner.set_password(settings.FIRST_OWNER_PASSWORD or generated)
-    # Another server may create the same user now. The lock below makes the user unique.
-    owner.full_clean(validate_unique=False, validate_constraints=False)
-    with transaction.atomic(), transaction_lock("first-owner"):
-        if user_exists():
+    owner, password = User(username=username, email=email), settings.FIRST_OWNER_PASSWORD
+    try:
+        with transaction.atomic():
+            create_first_user(owner, password or generated, actor=SYSTEM, now=now)
+            new = create_api_key(owner, lifetime_ns=settings.MAX_ADMIN_TOKEN_LIFETIME_NS, now=now)
+    except APIError as error:
+        if error.status == 409:  # Another server has just created the first user.
             return None
-        insert_user(owner, actor=SYSTEM, now=now)
-        new = create_api_key(owner, lifetime_ns=settings.MAX_ADMIN_TOKEN_LIFETIME_NS, now=now)
+        raise
     return new, generated
 
 

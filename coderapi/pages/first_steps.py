@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.core.management.base import CommandError
 from django.db import transaction
 from django.dispatch import receiver
 from django.urls import reverse
@@ -24,6 +25,7 @@ from audit.models import Entry
 from coderapi.postgres.datadir import write_private
 from csp.access.page_headers import headers_by_origin
 from csp.models import IngestKey
+from kernel.http.errors import APIError
 from kernel.release import PROGRAM
 from stats.models import NewestAgentStat, WorkspaceState
 from tokens.services import NewKey, ensure_first_owner
@@ -55,11 +57,17 @@ def make_first_owner(*, data_dir: Path, now: datetime) -> None:
     written to a file in the data directory. Beside a Coder deployment, no owner is created: the
     owners are those of Coder.
 
-    Raises: DataDirectoryError if the file cannot be written. In this case no owner is created.
+    Raises: PostgresError if the file cannot be written, CommandError if a setting of the first
+    owner is not valid. In these cases no owner is created.
     """
     if settings.USER_SOURCE == "coder":
         return
-    made = ensure_first_owner(now=now)
+    try:
+        made = ensure_first_owner(now=now)
+    except APIError as error:
+        # The fields of a user have the names of the settings.
+        problems = (f"{each.field.upper()}: {each.detail}" for each in error.validations)
+        raise CommandError("\n".join(f"CODERAPI_FIRST_OWNER_{each}" for each in problems)) from None
     if made is None:
         if not user_exists():
             logger.warning(NO_USER)

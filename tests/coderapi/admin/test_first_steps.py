@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management.base import CommandError
 from django.test import Client
 from django.utils import timezone
 
@@ -87,6 +88,19 @@ def test_chosen_password_need_not_be_changed(settings: Any, tmp_path: Path) -> N
     assert {"as in CODERAPI_FIRST_OWNER_PASSWORD", "session token"} <= set(
         re.findall(r"as in \w+|session token", written)
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("USERNAME", "No name"), ("EMAIL", "nobody"), ("PASSWORD", "short")]
+)
+def test_unusable_setting_of_the_first_owner_is_named(
+    settings: Any, tmp_path: Path, name: str, value: str
+) -> None:
+    settings.FIRST_OWNER_USERNAME = "root"
+    setattr(settings, f"FIRST_OWNER_{name}", value)
+    with pytest.raises(CommandError, match=f"^CODERAPI_FIRST_OWNER_{name}: "):
+        make_first_owner(data_dir=tmp_path, now=timezone.now())
+    assert not User.objects.exists()
 
 
 def home(browser: Client | None = None) -> str:
