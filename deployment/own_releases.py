@@ -18,7 +18,7 @@ import semver
 from django.conf import settings
 
 from deployment.models import NewCoderapiRelease
-from deployment.updatecheck import DEADLINE_SECONDS, fetch
+from deployment.updatecheck import DEADLINE_SECONDS, check_storable, fetch
 from kernel.outgoing import MAX_BODY_BYTES, OutgoingError
 
 SUMMARY_CHARACTERS = 200
@@ -77,11 +77,7 @@ def parse_feed(body: bytes) -> Iterator[OwnRelease]:
     try:
         for entry in orjson.loads(body)["releases"]:
             version, url, summary = entry["version"], entry["url"], entry.get("summary", "")
-            # `join` raises TypeError for a value that is not text. PostgreSQL cannot store NUL.
-            if "\0" in "".join((version, url, summary)) or len(version) > 64 or len(url) > 512:
-                raise ValueError(version)
-            if not url.startswith(("https://", "http://")):
-                raise ValueError(url)
+            check_storable(version, url, summary)
             yield OwnRelease(
                 version=semver.Version.parse(version),
                 url=url,

@@ -103,8 +103,16 @@ def parse_release(body: bytes) -> tuple[str, str]:
         release = orjson.loads(body)
         version, url = release["tag_name"], release["html_url"]
         Release.parse(version)
+        check_storable(version, url)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise OutgoingError("the response does not describe a release") from None
-    if not isinstance(url, str) or not url.startswith(("https://", "http://")) or len(url) > 512:
-        raise OutgoingError("the html_url in the response is not a valid URL")
     return version, url
+
+
+def check_storable(version: str, url: str, summary: str = "") -> None:
+    """Raises: ValueError or TypeError if the release cannot be stored and shown."""
+    # `join` raises TypeError for a value that is not text. PostgreSQL cannot store NUL.
+    if "\0" in "".join((version, url, summary)) or len(version) > 64 or len(url) > 512:
+        raise ValueError(version)
+    if not url.startswith(("https://", "http://")):
+        raise ValueError(url)

@@ -127,8 +127,8 @@ def release(**members: object) -> bytes:
 
 BAD_ANSWERS = [
     *[(500, b""), (404, b"{}"), (200, b""), (200, b"<html>"), (200, b"[]")],
-    *[(200, release(tag_name=name)) for name in ("latest", 5)],
-    *[(200, release(html_url=url)) for url in ("javascript:alert(1)", None)],
+    *[(200, release(tag_name=name)) for name in ("latest", 5, f"v2.35.0-{'x' * 64}")],
+    *[(200, release(html_url=url)) for url in ("javascript:alert(1)", None, "https://a/\0")],
     (200, b'{"tag_name": "v2.35.0"}'),
 ]
 
