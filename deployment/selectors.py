@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import re
+from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.conf import settings
-from django.db import transaction
 
 from deployment.models import DeploymentIdentity
-from kernel.db.connections import transaction_lock
 from kernel.release import notes_url
 
 AGENT_API_VERSION = "1.0"
@@ -43,13 +42,11 @@ def build_info() -> dict[str, object]:
 
 def deployment_identity() -> DeploymentIdentity:
     """Returns the deployment's id and web-push key. The first call creates them."""
-    if identity := DeploymentIdentity.objects.first():
-        return identity
-    with transaction.atomic(), transaction_lock("deployment-identity"):
-        return DeploymentIdentity.objects.first() or _create_identity()
+    found = DeploymentIdentity.objects.first()
+    return found or DeploymentIdentity.objects.get_or_create(defaults=_web_push_keys())[0]
 
 
-def _create_identity() -> DeploymentIdentity:
+def _web_push_keys() -> dict[str, Any]:
     key = ec.generate_private_key(ec.SECP256R1())
     private = key.private_bytes(
         serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -59,7 +56,7 @@ def _create_identity() -> DeploymentIdentity:
         serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
     )
     public = base64.urlsafe_b64encode(point).rstrip(b"=").decode()
-    return DeploymentIdentity.objects.create(vapid_private_key=private, vapid_public_key=public)
+    return {"vapid_private_key": private, "vapid_public_key": public}
 
 
 def ssh_config() -> dict[str, object]:
