@@ -46,7 +46,7 @@ def _record(
     states = {(event.kind, event.subject_key) for event in wanted if event.occurred_at is None}
     known = _end_states(channel, kinds, states, now)
     rows = [
-        _row(channel, event, now, status)
+        row_of(channel, event, now, status)
         for event in wanted
         if event.occurred_at is not None or (event.kind, event.subject_key) not in known
     ]
@@ -72,7 +72,8 @@ def _end_states(
     return states & set(found)
 
 
-def _row(channel: Channel, event: Event, now: datetime, status: str) -> Alert:
+def row_of(channel: Channel, event: Event, now: datetime, status: str = Status.PENDING) -> Alert:
+    """Returns the row of an event, which is not stored."""
     return Alert(
         channel=channel,
         kind=event.kind,

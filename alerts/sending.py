@@ -22,6 +22,7 @@ from django.core.mail import EmailMessage
 from django.db import transaction
 from django.urls import reverse
 
+from alerts import weekly
 from alerts.kinds import KINDS, Severity
 from alerts.messages import DIGEST, TEST, Message, digest_subject, request_of, signed_headers
 from alerts.models import Alert, Channel, Delivery
@@ -32,6 +33,7 @@ from alerts.recording import (
     is_quiet,
     pending,
     record_due,
+    row_of,
 )
 from alerts.sources import source_of
 from kernel.outgoing import Outgoing, OutgoingError, send
@@ -102,7 +104,9 @@ def _messages(channel: Channel, now: datetime, clock: Callable[[], datetime]) ->
                 raise error
             delivery.sent_at, delivery.error = clock(), ""
             _store(delivery, Status.SENT)
-            channel.note_success(now=delivery.sent_at)
+            # If noting the success fails, the delivery stays sent.
+            delivery = None
+            channel.note_success(now=clock())
     except OutgoingError as error:
         _fail(channel, delivery, error, now=clock())
     except Exception as error:
@@ -235,6 +239,11 @@ def test_message(channel: Channel, now: datetime) -> Message:
         lines=["This is a test. The channel works."],
         links=[("Open the channel", _url(reverse("admin:alerts_channel_changelist")))],
     )
+
+
+def digest_message(now: datetime) -> Message:
+    """Returns the weekly digest as a channel gets it, for the week that ends now."""
+    return _about_one(Delivery(), row_of(Channel(), weekly.event(now), now), now)
 
 
 def send_message(channel: Channel, message: Message) -> None:

@@ -48,20 +48,19 @@ def newest_end(now: datetime) -> datetime:
     return monday if monday <= now else monday - WEEK
 
 
+def event(until: datetime) -> Event:
+    """Returns the digest for the week that ends at `until`, as an event."""
+    what, key = f"{until - WEEK:%Y-%m-%d} to {until:%Y-%m-%d}", f"{until:%Y-%m-%d}"
+    return Event(kind=WEEKLY_DIGEST, subject_key=key, title=what, occurred_at=until)
+
+
 @register
 class DigestSource(Source):
     kinds = (WEEKLY_DIGEST,)
 
     def due(self, channel: Channel, now: datetime) -> Sequence[Event]:
         until = newest_end(now)
-        if now - until > LATEST:
-            return []
-        what = f"{until - WEEK:%Y-%m-%d} to {until:%Y-%m-%d}"
-        return [
-            Event(
-                kind=WEEKLY_DIGEST, subject_key=f"{until:%Y-%m-%d}", title=what, occurred_at=until
-            )
-        ]
+        return [event(until)] if now - until <= LATEST else []
 
     def details(self, alert: Alert, now: datetime) -> Details:
         facts = digest(alert.occurred_at)

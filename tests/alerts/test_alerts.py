@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 from django.core.mail import EmailMessage
 from django.core.management.base import CommandError
-from django.db import connections
+from django.db import connection, connections
 from django.utils import timezone
 
 from alerts import channels, recording, sending
@@ -300,6 +300,20 @@ def test_channel_gets_no_further_alert_after_one_has_failed(receiver: Receiver) 
     receiver.status = 200
     assert send_alerts(NOW + HOUR) >= 1
     assert set(Delivery.objects.values_list("error", flat=True)) == {""}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_sent_delivery_stays_sent_if_its_channel_cannot_be_updated(receiver: Receiver) -> None:
+    make_channel(receiver.url)
+    make_group(client_days=100)
+    with connection.cursor() as cursor:
+        table = "ALTER TABLE alerts_channel"
+        cursor.execute(f"{table} ADD CONSTRAINT never CHECK (accepted_at IS NULL)")
+        try:
+            assert [send_alerts(NOW), send_alerts(NOW + HOUR)] == [1, 0]
+        finally:
+            cursor.execute(f"{table} DROP CONSTRAINT never")
+    assert (len(receiver.requests), Delivery.objects.get().status) == (1, "sent")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.core.mail import EmailMessage
 from django.core.management.base import CommandError
 
 from alerts import weekly
@@ -226,13 +225,14 @@ def test_digest_is_printed_without_data_of_users(settings: Any) -> None:
     assert "secret-project" not in text
 
 
-def test_digest_is_sent_to_a_channel(outbox: list[EmailMessage]) -> None:
-    make_channel("ops@example.com", type="email")
+def test_digest_is_sent_to_a_channel(receiver: Receiver) -> None:
+    make_channel(receiver.url)
     assert (
         run("send_alerts", "--weekly-digest", "--channel", "security")
         == "Sent the digest to security."
     )
-    [message] = outbox
-    assert message.subject.startswith("[coderapi] weekly digest: ")
+    [body] = receiver.bodies
+    assert body["data"]["subject"].startswith("[coderapi] weekly digest: ")
+    assert [*body["data"]["details"]] == documented_details("weekly_digest")
     with pytest.raises(CommandError, match="There is no alert channel 'other'"):
         run("send_alerts", "--weekly-digest", "--channel", "other")

@@ -1,19 +1,13 @@
 from __future__ import annotations
 
-import uuid
-from datetime import datetime
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
-from alerts import weekly
 from alerts.channels import send_test
-from alerts.kinds import WEEKLY_DIGEST, Severity
-from alerts.messages import Message
 from alerts.models import Channel
-from alerts.sending import send_alerts, send_message
-from alerts.weekly import WEEK
+from alerts.sending import digest_message, send_alerts, send_message
 from audit.services import SYSTEM
 from kernel.commands import BaseCommand
 from kernel.outgoing import OutgoingError
@@ -66,14 +60,3 @@ class Command(BaseCommand):
             state = " The channel is now on." if enabled else ""
             self.stdout.write(f"{each.name} accepted the test alert.{state}")
         return f"Sent {plural(len(channels), 'test alert')}."
-
-
-def digest_message(now: datetime) -> Message:
-    return Message(
-        id=str(uuid.uuid4()),
-        type=WEEKLY_DIGEST,
-        subject=f"weekly digest: {now - WEEK:%Y-%m-%d} to {now:%Y-%m-%d}",
-        severity=Severity.LOW,
-        at=now,
-        facts=weekly.digest(now),
-    )
