@@ -19,7 +19,10 @@ ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL":
 
 
 class PostgresError(Exception):
-    """PostgreSQL or one of its programs failed. The message has the cause and the remedy."""
+    """PostgreSQL, one of its programs or the data directory cannot be used.
+
+    The message has the cause and the remedy.
+    """
 
 
 @dataclass(frozen=True, slots=True)

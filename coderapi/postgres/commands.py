@@ -10,11 +10,12 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from coderapi.postgres.account import PostgresError
-from coderapi.postgres.datadir import DataDirectoryError, data_dir
+from coderapi.postgres.datadir import data_dir
 from kernel.commands import BaseCommand
 
 
 class PostgresCommand(BaseCommand):
+    expected = (PostgresError,)
     requires_system_checks = []
     requires_migrations_checks = False
 
@@ -23,8 +24,6 @@ class PostgresCommand(BaseCommand):
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
         try:
             return self.act(data_dir(os.environ), **options)
-        except (PostgresError, DataDirectoryError) as error:
-            raise CommandError(str(error)) from error
         except OSError as error:
             text = f"{error.filename}: {error.strerror}." if error.filename else str(error)
             raise CommandError(text) from error

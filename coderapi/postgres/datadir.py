@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from coderapi.postgres.account import PostgresError
 from kernel.release import PROGRAM
 
 VARIABLE = "CODERAPI_DATA_DIR"
@@ -21,14 +22,10 @@ OURS = ("postgres.", "secret_key", "first-owner.txt", "embedded-postgres-")
 PRIVATE, PASSABLE = 0o700, 0o711
 
 
-class DataDirectoryError(Exception):
-    """The data directory cannot be used. The message has the path, the cause and the remedy."""
-
-
 def data_dir(environ: Mapping[str, str]) -> Path:
     """Returns the absolute path of the data directory. The directory may not exist yet.
 
-    Raises: DataDirectoryError if the path depends on the home directory, and it is unknown.
+    Raises: PostgresError if the path depends on the home directory, and it is unknown.
     """
     shared = Path(environ.get("XDG_DATA_HOME", ""))
     try:
@@ -39,7 +36,7 @@ def data_dir(environ: Mapping[str, str]) -> Path:
         # The XDG specification says to ignore relative paths.
         return (shared if shared.is_absolute() else Path.home() / ".local/share") / "coderapi"
     except RuntimeError as error:
-        raise DataDirectoryError(
+        raise PostgresError(
             f"The home directory for the data is unknown. Set {VARIABLE} to a directory."
         ) from error
 
@@ -47,7 +44,7 @@ def data_dir(environ: Mapping[str, str]) -> Path:
 def ensure(path: Path) -> Path:
     """Returns the directory. If it is missing, creates it with mode PRIVATE, or PASSABLE for root.
 
-    Raises: DataDirectoryError if the directory cannot be created or written, or if it has the files
+    Raises: PostgresError if the directory cannot be created or written, or if it has the files
     of another program.
     """
     mode = PASSABLE if os.geteuid() == 0 else PRIVATE
@@ -57,18 +54,16 @@ def ensure(path: Path) -> Path:
             path.mkdir(mode=mode)
             path.chmod(mode)
     except OSError as error:
-        raise DataDirectoryError(
-            _unusable(path, f"cannot be created ({error.strerror})")
-        ) from error
+        raise PostgresError(_unusable(path, f"cannot be created ({error.strerror})")) from error
     _check(path)
     return path
 
 
 def existing(path: Path) -> Path:
-    """Returns the directory. Raises: DataDirectoryError unless it has data of this service."""
+    """Returns the directory. Raises: PostgresError unless it has data of this service."""
     if os.path.lexists(path) and _check(path):
         return path
-    raise DataDirectoryError(
+    raise PostgresError(
         f"Data directory: {path} does not exist, or is empty. `{PROGRAM} server` or `{PROGRAM} "
         f"migrate` makes one there. If the data are elsewhere, set {VARIABLE}, or DATABASE_URL for "
         "your own database."
@@ -78,44 +73,44 @@ def existing(path: Path) -> Path:
 def _check(path: Path) -> bool:
     """Returns whether the directory has data of this service.
 
-    Raises: DataDirectoryError if the directory is unusable.
+    Raises: PostgresError if the directory is unusable.
     """
     if not path.is_dir():
-        raise DataDirectoryError(_unusable(path, "is not a directory"))
+        raise PostgresError(_unusable(path, "is not a directory"))
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
-        raise DataDirectoryError(_unusable(path, "cannot be written by this user"))
+        raise PostgresError(_unusable(path, "cannot be written by this user"))
     names = sorted(file.name for file in path.iterdir())
     if any(f"{name}.".startswith(OURS) for name in names):
         return True
     for name in names:
         if not name.startswith(".") and name != "lost+found":
             why = f"holds other files, such as {name}, and no data of this service"
-            raise DataDirectoryError(_unusable(path, why))
+            raise PostgresError(_unusable(path, why))
     return False
 
 
 def secret(path: Path, name: str, make: Callable[[], str] | None) -> str:
     """Returns the secret in the file `name`. If the file does not exist, calls `make` to create it.
 
-    Raises: DataDirectoryError if the file is missing and `make` is None, if it is empty or is not
+    Raises: PostgresError if the file is missing and `make` is None, if it is empty or is not
     UTF-8, or if it cannot be read or written.
     """
     file = path / name
     try:
         if not file.exists():
             if make is None:
-                raise DataDirectoryError(
+                raise PostgresError(
                     f"{file} is missing. Restore it from a backup, or run `{PROGRAM} server` to "
                     "create a new one. All users must then sign in to the admin again."
                 )
             _publish(file, f"{make()}\n")
         kept = file.read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise DataDirectoryError(_unusable(file, f"fails ({error.strerror})")) from error
+        raise PostgresError(_unusable(file, f"fails ({error.strerror})")) from error
     except UnicodeDecodeError:
         kept = ""
     if not kept:
-        raise DataDirectoryError(f"{file} is empty or not UTF-8. Remove it to get a new secret.")
+        raise PostgresError(f"{file} is empty or not UTF-8. Remove it to get a new secret.")
     return kept
 
 
@@ -127,12 +122,12 @@ def give_to_owner(path: Path, descriptor: int) -> None:
 
 
 def write_private(file: Path, text: str) -> None:
-    """Writes or replaces a file that only this user can read. Raises: DataDirectoryError."""
+    """Writes or replaces a file that only this user can read. Raises: PostgresError."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         _publish(file, text, replaces=True)
     except OSError as error:
-        raise DataDirectoryError(_unusable(file, f"fails ({error.strerror})")) from error
+        raise PostgresError(_unusable(file, f"fails ({error.strerror})")) from error
 
 
 def _publish(file: Path, text: str, *, replaces: bool = False) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from coderapi.postgres.account import Account, PostgresError, account_for
-from coderapi.postgres.datadir import PASSABLE, DataDirectoryError, ensure, existing
+from coderapi.postgres.datadir import PASSABLE, ensure, existing
 
 ROLE = DATABASE = "coderapi"
 
@@ -111,10 +111,7 @@ def prepared(data_dir: Path, *, make: bool = True) -> Cluster:
 
     If `make` is true, creates a missing directory. Raises: PostgresError.
     """
-    try:
-        root = (ensure if make else existing)(data_dir).resolve()
-    except DataDirectoryError as error:
-        raise PostgresError(str(error)) from error
+    root = (ensure if make else existing)(data_dir).resolve()
     account = account_for(root)
     if account.is_another:
         _let_through(root, account)

@@ -17,7 +17,7 @@ from coderapi import web
 from coderapi.database.capacity import fit_pools
 from coderapi.database.migrating import bring_up_to_date, connect_patiently
 from coderapi.pages.first_steps import log_first_task, make_first_owner
-from coderapi.postgres.datadir import DataDirectoryError
+from coderapi.postgres import PostgresError
 from coderapi.server.children import Role
 from coderapi.server.listener import Listener
 from coderapi.server.prometheus import metrics_role
@@ -53,7 +53,7 @@ def run_server(*, web_only: bool) -> int:
         _divide_connections(processes=len(workers))
         make_first_owner(data_dir=settings.DATA_DIR, now=now)
         metrics = metrics_role()
-    except (AddressError, DataDirectoryError) as error:
+    except (AddressError, PostgresError) as error:
         raise CommandError(str(error)) from error
     record(settings.CONFIG_SNAPSHOT, now=now)
     _log_start(claims)

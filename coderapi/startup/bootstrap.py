@@ -136,7 +136,7 @@ def prepare(
                 _reserve_addresses(options, environ)
             if not (options["DATABASE_URL"] or options["pg_connection_url"]):
                 _open_private_database(environ, make=command in MAKES_DATA)
-    except (AddressError, PostgresError, datadir.DataDirectoryError) as error:
+    except (AddressError, PostgresError) as error:
         raise StartError(str(error)) from error
     return [argv[0], *([command] if argv[1:] else []), *arguments]
 

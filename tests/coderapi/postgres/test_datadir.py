@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from coderapi.postgres.datadir import DataDirectoryError, data_dir, ensure, secret, write_private
+from coderapi.postgres import PostgresError
+from coderapi.postgres.datadir import data_dir, ensure, secret, write_private
 
 ORDINARY, ROOT = 1000, 0
 
@@ -48,7 +49,7 @@ def test_new_directory_is_closed_to_other_users_and_an_existing_one_keeps_its_mo
 @pytest.mark.parametrize("inside", ["", "deeper"])
 def test_file_in_its_place_is_refused(tmp_path: Path, inside: str) -> None:
     (tmp_path / "data").touch()
-    with pytest.raises(DataDirectoryError, match="CODERAPI_DATA_DIR"):
+    with pytest.raises(PostgresError, match="CODERAPI_DATA_DIR"):
         ensure(tmp_path / "data" / inside)
 
 
@@ -63,7 +64,7 @@ def test_secret_is_created_once_for_all_processes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kept", [b"", b"\xff\xfe"])
 def test_secret_without_text_is_refused(tmp_path: Path, kept: bytes) -> None:
     (tmp_path / "key").write_bytes(kept)
-    with pytest.raises(DataDirectoryError, match="is empty or not UTF-8"):
+    with pytest.raises(PostgresError, match="is empty or not UTF-8"):
         secret(tmp_path, "key", secrets.token_hex)
 
 
@@ -77,5 +78,5 @@ def test_file_is_replaced_without_a_link(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(DataDirectoryError, match="CODERAPI_DATA_DIR"):
+    with pytest.raises(PostgresError, match="CODERAPI_DATA_DIR"):
         write_private(tmp_path / "file" / "key", "text")
