@@ -12,9 +12,10 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
+
+from options.values.addresses import HostPort, split_host_port
 
 # If a port is in use, binding is retried for this long. After a server was killed, its children
 # need a moment to release the port.
@@ -22,30 +23,12 @@ CLAIM_SECONDS = 2.0
 POLL_SECONDS = 0.1
 # systemd passes its sockets as file descriptors from this number.
 FIRST_DESCRIPTOR = 3
+# The addresses to which clients on this machine connect if the server listens on all addresses.
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 class AddressError(Exception):
     """The server cannot listen on an address. The message names the address and the cause."""
-
-
-@dataclass(frozen=True)
-class Address:
-    """An IP address and port on which the server listens."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    @property
-    def reachable(self) -> Address:
-        """Returns the address to which clients on this machine can connect.
-
-        0.0.0.0 and [::] are replaced by the loopback address.
-        """
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
-        return Address(host, self.port)
 
 
 class Claim:
@@ -69,12 +52,13 @@ class Claim:
     @property
     def url(self) -> str:
         """The URL for clients on this machine."""
-        return f"{self.scheme}://{self.address.reachable}"
+        host = LOOPBACK.get(self.address.host, self.address.host)
+        return f"{self.scheme}://{HostPort(host, self.address.port)}"
 
     @property
     def note(self) -> str:
         """A note for the log if the server listens on all addresses, or ""."""
-        return "" if self.address.reachable == self.address else " (all addresses of this machine)"
+        return " (all addresses of this machine)" if self.address.host in LOOPBACK else ""
 
 
 @cache
@@ -85,13 +69,14 @@ def _inherited() -> list[socket.socket]:
     return [socket.socket(fileno=FIRST_DESCRIPTOR + each) for each in range(number)]
 
 
-def _address_of(bound: socket.socket) -> Address:
-    return Address(*bound.getsockname()[:2])
+def _address_of(bound: socket.socket) -> HostPort:
+    host, port = bound.getsockname()[:2]
+    return HostPort(host, str(port))
 
 
 def _is_for(bound: socket.socket, text: str) -> bool:
     address = _address_of(bound)
-    return split(text) in {(address.host, address.port), ("", address.port)}
+    return split_host_port(text) in {address, HostPort(port=address.port)}
 
 
 def _inherited_for(text: str) -> socket.socket | None:
@@ -107,12 +92,6 @@ def _check_inherited(addresses: Sequence[str]) -> None:
             raise AddressError(f"systemd listens on {_address_of(each)}, but not on {known}.")
 
 
-def split(text: str) -> tuple[str, int]:
-    """Splits `host:port` into host and port. Removes the brackets of an IPv6 host."""
-    host, _, port = text.rpartition(":")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
 def _bind_with_retry(text: str, option: str) -> socket.socket:
     deadline = time.monotonic() + CLAIM_SECONDS
     while True:
@@ -125,10 +104,10 @@ def _bind_with_retry(text: str, option: str) -> socket.socket:
 
 
 def _bind(text: str) -> socket.socket:
-    host, port = split(text)
+    wanted = split_host_port(text)
     found = socket.getaddrinfo(
-        host or "0.0.0.0",  # noqa: S104 - an empty host means all addresses, as in Go
-        port,
+        wanted.host or "0.0.0.0",  # noqa: S104 - an empty host means all addresses, as in Go
+        int(wanted.port),
         type=socket.SOCK_STREAM,
         flags=socket.AI_PASSIVE,
     )
@@ -140,7 +119,7 @@ def _bind(text: str) -> socket.socket:
     except OSError:
         bound.close()
         raise
-    if port:
+    if int(wanted.port):
         return bound
     # A socket keeps its port while it rejects connections only if it was bound to this port.
     chosen = _address_of(bound)
