@@ -18,7 +18,8 @@ class CoderapiConfig(AppConfig):
         # because the check needs to run only once.
         pre_migrate.connect(refuse_other_schemas, sender=apps.get_app_config("users"))
         autodiscover_modules("jobs", "alerts")
-        import_module("coderapi.pages.first_steps")  # The import connects a signal receiver.
+        # The import connects signal receivers, also those of `tokens.services`.
+        import_module("coderapi.pages.first_steps")
 
 
 class ServiceAdminConfig(AdminConfig):
