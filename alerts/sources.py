@@ -6,7 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.utils.module_loading import autodiscover_modules
 
 if TYPE_CHECKING:
     from alerts.kinds import Severity
@@ -80,14 +83,16 @@ def register(source: type[Source]) -> type[Source]:
     return source
 
 
+@cache
 def all_sources() -> Sequence[Source]:
-    """Returns all sources, in the order of their registration."""
+    """Imports the modules `alerts` of all apps. Returns their sources."""
+    autodiscover_modules("alerts")
     return _sources
 
 
 def source_of(kind: str) -> Source:
     """Returns the source of this kind. Raises: LookupError."""
-    for source in _sources:
+    for source in all_sources():
         if kind in source.kinds:
             return source
     raise LookupError(kind)

@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from alerts.kinds import WEEKLY_DIGEST
 from alerts.models import Alert, Channel
-from alerts.sources import Details, Event, Source, register
+from alerts.sources import Details, Event, Source, all_sources, register
 
 WEEK = timedelta(days=7)
 # Monday at this time (UTC).
@@ -34,6 +34,7 @@ def register_section(title: str, lines: Lines) -> None:
 
 def digest(until: datetime) -> list[tuple[str, str]]:
     """Returns the lines of the digest for the week that ends at `until`."""
+    all_sources()  # Imports the modules with the sections, too.
     return [
         (f"{title}: {name}", value)
         for title, lines in sorted(_sections.items())

@@ -11,15 +11,11 @@ from django.utils.html import format_html
 
 from audit.admin import register_target
 from beside.models import CoderToken
-from beside.token_policy import CODER_TOKENS
 from kernel.admin import ReadOnlyAdmin, State, badge, time_column
 from kernel.text import humanize
-from users import erasure
 from users.scopes import ALL
 
 register_target("coder_token", CoderToken)
-if settings.CODER_URL:
-    erasure.register(CODER_TOKENS)
 
 
 class FoundFilter(admin.EmptyFieldListFilter):

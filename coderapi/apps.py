@@ -3,9 +3,8 @@ from __future__ import annotations
 from importlib import import_module
 
 from django.apps import AppConfig, apps
-from django.contrib.admin.apps import AdminConfig
+from django.contrib.admin.apps import SimpleAdminConfig
 from django.db.models.signals import pre_migrate
-from django.utils.module_loading import autodiscover_modules
 
 from coderapi.database.checks import refuse_other_schemas
 
@@ -17,16 +16,14 @@ class CoderapiConfig(AppConfig):
         # Django sends `pre_migrate` once for each app. The receiver is connected for only one app,
         # because the check needs to run only once.
         pre_migrate.connect(refuse_other_schemas, sender=apps.get_app_config("users"))
-        autodiscover_modules("jobs", "alerts")
         # The import connects signal receivers, also those of `tokens.services`.
         import_module("coderapi.pages.first_steps")
 
 
-class ServiceAdminConfig(AdminConfig):
-    """The configuration of Django's admin, with ServiceAdminSite as the default site."""
+class ServiceAdminConfig(SimpleAdminConfig):
+    """The configuration of Django's admin, with ServiceAdminSite as the default site.
+
+    `coderapi.urls` imports the pages of the apps, because most commands do not need them.
+    """
 
     default_site = "coderapi.pages.admin_site.ServiceAdminSite"
-
-    def ready(self) -> None:
-        super().ready()
-        autodiscover_modules("admin_cards")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
+from django.utils.module_loading import autodiscover_modules
 from django.views.generic import RedirectView
 
 import csp.urls
@@ -12,6 +13,9 @@ import stats.urls
 import tokens.urls
 from coderapi import views
 from kernel.http import CODER_API, OWN_API
+
+admin.autodiscover()
+autodiscover_modules("admin_cards")
 
 CODER, OWN = f"{CODER_API[1:]}/", f"{OWN_API[1:]}/"
 

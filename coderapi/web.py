@@ -18,6 +18,7 @@ from coderapi import readiness
 from coderapi.steps import STEPS
 from csp.collection import collect_reports
 from csp.views import ReportView
+from jobs.registry import all_jobs
 from kernel.db import listener
 from kernel.db.connections import bound_statements
 from kernel.http import is_api_path
@@ -27,9 +28,10 @@ from kernel.http.errors import APIError
 from kernel.http.exchange import Route, Site
 from kernel.http.responses import Answer
 from kernel.http.results import Ask, Results
+from kernel.http.routes import view_classes
 from kernel.http.threads import Threads
 from kernel.http.views import documents
-from kernel.http.views.base import DocumentView, view_classes
+from kernel.http.views.base import DocumentView
 from kernel.telemetry import metrics
 from kernel.telemetry.access import AccessLog
 from users.selectors import ME
@@ -85,6 +87,7 @@ def _cached_document(
 def preload() -> None:
     """Imports the modules that requests use. Starts no thread and opens no connection."""
     routes(settings.ROOT_URLCONF)
+    all_jobs()
     _django()
 
 

@@ -1,9 +1,9 @@
 """Scheduled jobs that run once on any number of hosts.
 
 A job is a function with one argument: the current time. An app registers its jobs in its module
-`jobs`. `registry` imports these modules at startup. `worker` runs each job in its own thread, so
-that jobs do not wait for each other. `selectors` computes the time of the next run. `services` runs
-the job.
+`jobs`. `registry` imports these modules at the first use. `worker` runs each job in its own thread,
+so that jobs do not wait for each other. `selectors` computes the time of the next run. `services`
+runs the job.
 
 A slot is the scheduled time of a run. Regular slots are multiples of the interval since 1970, so
 that every worker computes the same slots. A failed run is retried after a growing delay.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import NamedTuple
+
+from django.utils.module_loading import autodiscover_modules
 
 
 class JobFailedError(Exception):
@@ -51,10 +54,17 @@ def register(job: Job) -> Job:
     return job
 
 
+@cache
+def _discovered() -> Mapping[str, Job]:
+    """Imports the modules `jobs` of all apps. Returns their jobs by name."""
+    autodiscover_modules("jobs")
+    return _jobs
+
+
 def all_jobs() -> list[Job]:
     """Returns all jobs, sorted by name."""
-    return [_jobs[name] for name in sorted(_jobs)]
+    return [job for _, job in sorted(_discovered().items())]
 
 
 def find(name: str) -> Job:
-    return _jobs[name]
+    return _discovered()[name]

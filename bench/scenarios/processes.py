@@ -27,7 +27,7 @@ from bench.service import (
     server_environment,
 )
 
-SETUP = "import django; django.setup()"
+SETUP = "import django; django.setup(); import coderapi.urls"
 IDLE_SECONDS = 2
 MIXED = [
     "/api/v2/buildinfo",
@@ -126,7 +126,7 @@ def _send(service: Service, script: str, count: int, *, seconds: float) -> int:
 def starting(bench: Bench) -> Batches:
     """Measures starting and stopping the whole service, and its memory when idle.
 
-    The reference for starting is a process that only imports Django.
+    The reference for starting is a process that only imports the code of the service.
     """
     with tempfile.TemporaryDirectory(prefix="coderapi-bench-") as name:
         directory = Path(name)

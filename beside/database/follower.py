@@ -26,7 +26,7 @@ from beside.database.rows import (
 from beside.database.workspaces import follow_workspaces
 from beside.models import ReaderProgress
 from stats.ingest.ingestion import AGENT
-from stats.statistics import USAGE_EXPERIMENT, WINDOW, configured_usage
+from stats.statistics import USAGE_EXPERIMENT, WINDOW
 
 logger = logging.getLogger(__name__)
 
@@ -106,12 +106,3 @@ def _asked_usage(known: bool | None) -> bool | None:
         return answer.read(lambda found: USAGE_EXPERIMENT in [each.lower() for each in found])
     except CoderUnavailableError:
         return known
-
-
-def counts_usage() -> bool:
-    """Returns whether sessions are counted from usage rows: as in Coder if that is known."""
-    found = None
-    if settings.CODER_DATABASE_URL:
-        follower = ReaderProgress.objects.filter(pk=ReaderProgress.Reader.FOLLOWER)
-        found = follower.values_list("has_usage_experiment", flat=True).first()
-    return configured_usage() if found is None else found

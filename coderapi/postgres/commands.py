@@ -16,7 +16,6 @@ from kernel.commands import BaseCommand
 
 class PostgresCommand(BaseCommand):
     expected = (PostgresError,)
-    requires_system_checks = []
     requires_migrations_checks = False
 
     def handle(self, *args: Any, **options: Any) -> str | None:

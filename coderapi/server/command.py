@@ -31,7 +31,6 @@ class ServerCommand(BaseCommand):
     adds them to the help.
     """
 
-    requires_system_checks: list[str] = []
     requires_migrations_checks = False
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:

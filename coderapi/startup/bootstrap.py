@@ -43,7 +43,7 @@ HELP = frozenset({"-h", "--help"})
 # Unknown flags are rejected before argparse runs, because its error would print their values.
 DJANGO_FLAGS = frozenset(
     {"--help", "--version", "--verbosity", "--settings", "--pythonpath", "--traceback"}
-    | {"--no-color", "--force-color", "--skip-checks"}
+    | {"--no-color", "--force-color"}
 )
 # The commands that accept Coder's flags, and their other flags.
 TAKES_FLAGS = {

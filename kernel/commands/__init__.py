@@ -12,12 +12,7 @@ from typing import Any, ClassVar
 
 import orjson
 from django.core.management.base import BaseCommand as DjangoCommand
-from django.core.management.base import (
-    CommandError,
-    CommandParser,
-    OutputWrapper,
-    SystemCheckError,
-)
+from django.core.management.base import CommandError, CommandParser, OutputWrapper
 from django.db import connection
 
 from kernel.db.schema_number import check_schema
@@ -41,6 +36,8 @@ class BaseCommand(DjangoCommand):
     fails_if: ClassVar[str] = ""
     # Exceptions whose message is for the user.
     expected: ClassVar[tuple[type[Exception], ...]] = ()
+    # Django checks the code. `bin/check` does so, too, and the checks import all pages.
+    requires_system_checks = []
     # Commands that use no database, or that check its schema themselves, set this to False.
     requires_migrations_checks = True
     suppressed_base_arguments = {
@@ -54,10 +51,6 @@ class BaseCommand(DjangoCommand):
         parser = super().create_parser(prog_name, subcommand, **kwargs)
         parser.description = _wrapped(self.about)
         parser.epilog = "\n\n".join(filter(None, [shown and f"Examples:\n{shown}", self.formats]))
-        for action in parser._actions:
-            if "--skip-checks" in action.option_strings:
-                # Django ignores this option in suppressed_base_arguments.
-                action.help = argparse.SUPPRESS
         self._parser = parser
         return parser
 
@@ -75,7 +68,7 @@ class BaseCommand(DjangoCommand):
             self._parser.error(str(error))
         except CommandError as error:
             # Django would print the name of the exception's class before the message.
-            if not self._parser.called_from_command_line or isinstance(error, SystemCheckError):
+            if not self._parser.called_from_command_line:
                 raise
             self.stderr.write(f"{self._parser.prog}: {error}")
             sys.exit(error.returncode)

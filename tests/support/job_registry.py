@@ -11,7 +11,7 @@ from jobs import registry
 @contextmanager
 def empty_registry() -> Iterator[None]:
     """Removes all registered jobs until the end of the block."""
-    registered = dict(registry._jobs)
+    registered = {job.name: job for job in registry.all_jobs()}
     registry._jobs.clear()
     try:
         yield

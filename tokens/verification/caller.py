@@ -30,9 +30,10 @@ from kernel.http.results import (
     Caller,
     Results,
 )
+from kernel.http.routes import view_classes
 from kernel.http.steps.hosts import client_of
 from kernel.http.steps.rate_limit import WINDOW_SECONDS, limit_of, shared_counter
-from kernel.http.views.base import PublicAPIView, view_classes
+from kernel.http.views.base import PublicAPIView
 from kernel.http.views.handlers import to_api_error
 from kernel.limiter import LimitReachedError
 from kernel.settings import settings

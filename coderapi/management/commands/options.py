@@ -40,7 +40,6 @@ class Command(ListingCommand):
     )
     fails_if = "--check finds a mistake, or --compare finds a difference"
     examples = "--changed\nCODER_ACCESS_URL http-address\n--check coder.yaml\n--compare https://coder.example.com"
-    requires_system_checks: list[str] = []
     requires_migrations_checks = False
 
     def run_from_argv(self, argv: list[str]) -> None:

@@ -23,9 +23,9 @@ from kernel.http.headers import (
 )
 from kernel.http.identity import Identity
 from kernel.http.results import Results
+from kernel.http.routes import API_RATE_LIMIT, view_classes
 from kernel.http.steps.counters import Counter, RedisCounter, SharedCounter
 from kernel.http.steps.hosts import client_of
-from kernel.http.views.base import API_RATE_LIMIT, view_classes
 from kernel.settings import settings
 
 # The limit of an IPv6 /48 network, as a multiple of the limit of an IPv4 address. A network may

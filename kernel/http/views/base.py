@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 import django.db
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from django.urls import URLResolver
 from django.utils.cache import patch_vary_headers
 from rest_framework import views
 from rest_framework.request import Request
@@ -33,6 +32,7 @@ from kernel.http.headers import WIRE_FORMAT
 from kernel.http.identity import TOKEN_PARAMETERS, Identity
 from kernel.http.responses import JSON_CONTENT_TYPE
 from kernel.http.results import Results, results_of
+from kernel.http.routes import API_RATE_LIMIT
 from kernel.http.schema import operation
 from kernel.http.views import documents
 from kernel.http.views.handlers import error_response
@@ -47,8 +47,6 @@ STREAMS = Limiter(
     full="Too many long lists are being sent. Try again soon.",
     own_full="Your earlier requests for long lists are not finished. Read their responses first.",
 )
-
-API_RATE_LIMIT = "API_RATE_LIMIT"
 
 log = logging.getLogger(__name__)
 
@@ -169,19 +167,6 @@ def tagged(data: Any, *, request: Request) -> HttpResponse:
 def json_response(data: Any, *, status: int = 200) -> HttpResponse:
     """Returns the data as JSON. Views do not use DRF's `Response`, which is ten times slower."""
     return HttpResponse(render_json(data), status=status, content_type=JSON_CONTENT_TYPE)
-
-
-def view_classes(resolver: URLResolver, prefix: str = "/") -> Iterator[tuple[str, Any]]:
-    """Yields the path and the view class of each route of a URL configuration.
-
-    For a view that is a function, yields `object` instead of a class.
-    """
-    for pattern in resolver.url_patterns:
-        path = f"{prefix}{pattern.pattern}"
-        if isinstance(pattern, URLResolver):
-            yield from view_classes(pattern, path)
-        else:
-            yield path, getattr(pattern.callback, "cls", object)
 
 
 # --- Streamed responses ------------------------------------------------------------------------

@@ -158,6 +158,11 @@ def test_additional_directives_are_added(
     assert content_policy(additional, reports_path=REPORTS, https=True)[directive] == sources
 
 
+def test_pages_pass_djangos_checks() -> None:
+    """`coderapi check` may look at the pages before it imports them."""
+    call_command("check", tags=["admin"], fail_level="WARNING")
+
+
 @pytest.mark.parametrize("name", ["coderapi/admin.css", "admin/css/base.css"])
 def test_static_files_are_served_without_being_collected(name: str) -> None:
     with closing(Client().get(f"/static/{name}")) as answer:
