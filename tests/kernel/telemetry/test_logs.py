@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -124,6 +125,20 @@ def test_rows_in_errors_of_postgresql_are_not_logged(name: str) -> None:
 @pytest.mark.usefixtures("redacting")
 def test_short_secrets_are_not_redacted() -> None:
     assert logs.scrub("a word and a longer-secret") == "a word and a ***"
+
+
+def test_malformed_urls_are_scrubbed_quickly() -> None:
+    """Any client can send such a path, and the access log scrubs it."""
+
+    def seconds(unit: str) -> float:
+        times = []
+        for _ in range(5):
+            started = time.thread_time()
+            logs.scrub("@" + unit * 500)
+            times.append(time.thread_time() - started)
+        return min(times)
+
+    assert seconds("a://:a/") < 20 * seconds("a/b:c/d")
 
 
 @pytest.mark.usefixtures("redacting")
