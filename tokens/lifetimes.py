@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from kernel.text.durations import DurationError, parse_positive_duration, to_timedelta
+from kernel.text.durations import DurationError, parse_duration, to_timedelta
 from kernel.text.humanize import ago, on_hover
 
 MIN_LIFETIME_NS = 10**9
@@ -24,7 +24,7 @@ def parse_lifetime(text: str) -> int:
 
     Raises: DurationError for an invalid duration and for less than a second.
     """
-    lifetime_ns = parse_positive_duration(text)
+    lifetime_ns = parse_duration(text)
     if lifetime_ns < MIN_LIFETIME_NS:
         raise DurationError("is less than a second")
     return lifetime_ns
