@@ -85,15 +85,6 @@ def chosen(among: list[Binaries], *, major: int | None, home: Path) -> Binaries:
     )
 
 
-def newest_programs(data_dir: Path) -> Binaries:
-    """Returns the newest programs. They work with servers of the same or an older version.
-
-    Raises: PostgresError if PostgreSQL is not installed.
-    """
-    newest = sorted(found(), key=lambda binaries: binaries.version, reverse=True)
-    return chosen(newest, major=None, home=data_dir)
-
-
 def within_reach(binaries: Binaries, *, account: Account, data_dir: Path) -> Binaries:
     """Returns the programs, or a copy that the account can run.
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from coderapi.postgres.binaries import Binaries, found, newest_programs
+from coderapi.postgres.binaries import Binaries, chosen, found
 from coderapi.postgres.files import variables_of
 from coderapi.postgres.sharing import acquire
 
@@ -44,7 +44,7 @@ def target(
     """
     if url:
         environ = {**os.environ, **variables_of(url)}
-        yield Target(url, programs_for(url, data_dir), environ)
+        yield Target(url, programs_for(url), environ)
         return
     handle = acquire(data_dir, make=make, durable=durable, programs=programs)
     # The caller's PG* variables may belong to another database.
@@ -55,11 +55,11 @@ def target(
         handle.release()
 
 
-def programs_for(url: str, data_dir: Path) -> Binaries:
+def programs_for(url: str) -> Binaries:
     """Returns programs of the server's own major version, or the newest programs.
 
-    Newer programs may write a dump that this server rejects. Raises: PostgresError if PostgreSQL is
-    not installed.
+    Newer programs work with the server, but may write a dump that it rejects. Raises: PostgresError
+    if PostgreSQL is not installed.
     """
     import psycopg  # Imported here, because most starts do not need it.
 
@@ -69,8 +69,10 @@ def programs_for(url: str, data_dir: Path) -> Binaries:
     except psycopg.OperationalError:
         # The program reports the error.
         major = 0
-    same = [binaries for binaries in found() if binaries.major == major]
-    return same[0] if same else newest_programs(data_dir)
+    installed = found()
+    same = [binaries for binaries in installed if binaries.major == major]
+    newest = sorted(installed, key=lambda binaries: binaries.version, reverse=True)
+    return chosen(same or newest, major=None, home=Path())
 
 
 def run_psql(arguments: Sequence[str], *, on: Target) -> int:

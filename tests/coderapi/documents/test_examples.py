@@ -16,7 +16,7 @@ import pytest
 from django.core.management import get_commands, load_command_class
 from django.utils import timezone
 
-from coderapi.postgres.binaries import newest_programs
+from coderapi.postgres.clients import programs_for
 from options.catalogue import CATALOGUE
 from tests.support.coder.stand_in import Key, Person, StandInCoder
 from tests.support.coder.tables import coder_database
@@ -105,7 +105,7 @@ def service() -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def environ(service: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The environment variables that the documents introduce."""
-    programs = newest_programs(tmp_path_factory.mktemp("data")).directory
+    programs = programs_for(service.database).directory
     (place := tmp_path_factory.mktemp("bin")).joinpath("coderapi").symlink_to(PROGRAM)
     with (
         coder_database(timezone.now()) as (coders, _),

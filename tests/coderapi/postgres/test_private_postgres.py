@@ -124,7 +124,7 @@ def test_cluster_has_its_settings(source: Source, folder: Path, seed_of: SeedOf)
     assert row == (handle.programs.major, "", "on", "UTF8", True, True, False, False)
     assert superusers == [("postgres",)]
     # The programs of the server's own version are chosen, although newer ones may be installed.
-    assert programs_for(handle.url, folder).major == handle.programs.major
+    assert programs_for(handle.url).major == handle.programs.major
     for guessed in ("", (folder / "postgres" / "password").read_text()):
         with pytest.raises(psycopg.OperationalError, match="password"):
             psycopg.connect(handle.url, user="postgres", password=guessed)
