@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -50,7 +51,7 @@ MAX_DATABASE_CONNECTIONS = max(2, SERVER_THREADS // 2)
 SHUTDOWN_DELAY = to_timedelta(OPTIONS["CODERAPI_SHUTDOWN_DELAY"]).total_seconds()
 TLS_ENABLE = OPTIONS["tls.enable"]
 ACCESS_URL = (
-    start.without_credentials(str(OPTIONS["access_url"]))
+    str(replace(OPTIONS["access_url"], userinfo=None))
     or bootstrap.bound_url()
     or (f"https://{OPTIONS['tls.address']}" if TLS_ENABLE else f"http://{HTTP_ADDRESS}")
 )
@@ -213,7 +214,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = SAMESITE
 # If a proxy terminates TLS, browsers send an Origin header with https, but requests arrive with
 # http. Django accepts such an origin only if it is in this list.
-CSRF_TRUSTED_ORIGINS = start.origins(str(OPTIONS["access_url"]))
+CSRF_TRUSTED_ORIGINS = [OPTIONS["access_url"].origin] if OPTIONS["access_url"] else []
 STRICT_TRANSPORT_SECURITY = start.strict_transport_security(
     OPTIONS["strict_transport_security"], OPTIONS["strict_transport_security_options"] or ()
 )

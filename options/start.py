@@ -67,20 +67,6 @@ def allowed_hosts(chosen: list[str] | None, *, access_url: str, wildcard: str) -
     return [host, *LOOPBACK_HOSTS, *apps]
 
 
-def without_credentials(url: str) -> str:
-    """Returns the URL without its username and password, so that it can be shown to everyone."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if url else ""
-
-
-def origins(url: str) -> list[str]:
-    """Returns a list with the origin of an HTTP URL, as browsers send it, or [] for other input."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        return []
-    return [f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}"]
-
-
 def strict_transport_security(seconds: int, options: Iterable[str]) -> str:
     """Returns the value of the Strict-Transport-Security header, or "" to send no header."""
     return "; ".join([f"max-age={seconds}", *options]) if seconds > 0 else ""

@@ -72,6 +72,11 @@ class ParsedURL:
     def __repr__(self) -> str:
         return f"ParsedURL({without_password(str(self))!r})"
 
+    @property
+    def origin(self) -> str:
+        """Returns the origin as browsers send it."""
+        return f"{self.scheme}://{self.host.lower()}"
+
     def _authority(self) -> str:
         if not (self.host or self.userinfo is not None):
             return "//" if self.scheme and self.path and not self.omit_host else ""
