@@ -45,9 +45,8 @@ from kernel.failures import Failures
 from kernel.http.errors import APIError, not_found, unavailable
 from kernel.memory import CachedValue, Memory
 from kernel.release import PROGRAM
-from tokens.token_format import TokenParts
 from tokens.verification import refusals
-from tokens.verification.batches import Found
+from tokens.verification.batches import Found, Wanted
 from users.models import User
 from users.permissions import KeyIdentity
 from users.roles import MEMBER_PERMISSIONS, OWNER, PERMISSIONS
@@ -146,17 +145,17 @@ class CoderIdentity:
         answer = ANSWERS.latest(fingerprint)
         return answer.found if answer and time.monotonic() < answer.known_until else None
 
-    def look_up(self, parts: TokenParts, fingerprint: bytes, address: str) -> Found:
+    def look_up(self, wanted: Wanted) -> Found:
         ask = partial(
             client.ask,
-            token=parts.token,
+            token=wanted.parts.token,
             seconds=self.request_seconds,
-            client_address=address,
-            passes_breaker=self.known(fingerprint) is not None,
+            client_address=wanted.address,
+            passes_breaker=self.known(wanted.fingerprint) is not None,
         )
-        generation, last = ANSWERS.generation, ANSWERS.latest(fingerprint)
-        answer = _answer(ask, parts.key_id, last)
-        ANSWERS.keep({fingerprint: answer}, generation=generation)
+        generation, last = ANSWERS.generation, ANSWERS.latest(wanted.fingerprint)
+        answer = _answer(ask, wanted.parts.key_id, last)
+        ANSWERS.keep({wanted.fingerprint: answer}, generation=generation)
         return answer.value.found
 
     def too_slow(self) -> APIError:

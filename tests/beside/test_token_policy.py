@@ -28,6 +28,7 @@ from tests.support.factories import DAY_NS, make_user
 from tests.support.servers.mail_server import Mailbox, mail_server, mailers
 from tokens.models import TokenConfig
 from tokens.token_format import TokenParts
+from tokens.verification.batches import Wanted
 from users import erasure
 from users.models import User
 from users.permissions import KeyIdentity
@@ -199,7 +200,8 @@ def test_each_release_of_coder_is_supported(
     coder.add(Key(ada.person, name="expired", expires_at="2026-01-01T00:00:00Z"))
     for key, scopes in ((ada, ("coder:all",)), (narrow, ())):
         parts = TokenParts(*key.token.split("-"))
-        identity = CoderIdentity().look_up(parts, key.token.encode(), "")
+        wanted = Wanted(parts, key.token.encode(), timezone.now(), "")
+        identity = CoderIdentity().look_up(wanted)
         assert isinstance(identity, KeyIdentity)
         assert identity.scopes == scopes
     assert apply() == {"ci": "report"}

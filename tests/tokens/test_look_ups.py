@@ -25,14 +25,18 @@ from tokens.token_format import TokenParts, split
 from tokens.verification import batches, caller, providers, refusals
 from tokens.verification.batches import Found, LookUps, Wanted
 from tokens.verification.caller import recall
-from tokens.verification.keys import LOOKUPS
+from tokens.verification.keys import LOOKUPS, fingerprint_of
 from users.permissions import KeyIdentity
 
 SSH = "/api/v2/deployment/ssh"
 
 
 def wanted(number: int, turn: str = "") -> Wanted:
-    return Wanted(TokenParts(f"{number:010}", "a" * 22), timezone.now(), "192.0.2.1", turn)
+    return to_look_up(TokenParts(f"{number:010}", "a" * 22), "192.0.2.1", turn)
+
+
+def to_look_up(parts: TokenParts, address: str = "", turn: str = "") -> Wanted:
+    return Wanted(parts, fingerprint_of(parts.token), timezone.now(), address, turn)
 
 
 class Database:
@@ -162,7 +166,7 @@ class Other:
 
 def test_lookup_that_begins_at_once_is_not_late() -> None:
     other: Any = Other()
-    found, _ = providers.ask(other, wanted(1), b"1")
+    found, _ = providers.ask(other, wanted(1))
     assert statuses([found]) == [404]
 
 
@@ -193,7 +197,7 @@ def test_requests_with_new_keys_share_a_statement() -> None:
             wait_for(lambda: len(LOOKUPS._waiting) == len(others))
             assert count() == 1
         assert [future.result() for future in [first, *found]] == [200] * 6 + [401] * 3 + [200]
-    known = [recall(token, now=timezone.now()) for token in tokens]
+    known = [recall(fingerprint_of(token), now=timezone.now()) for token in tokens]
     assert all(isinstance(each, KeyIdentity) for each in known)
 
 
@@ -207,7 +211,7 @@ def test_key_that_is_revoked_while_it_is_read_is_not_cached() -> None:
             wait_for(lambda: count() == 1)
             listener.dispatch(f"key:{token[:10]}")
         assert found.result() == 200
-    assert recall(token, now=timezone.now()) is None
+    assert recall(fingerprint_of(token), now=timezone.now()) is None
 
 
 @pytest.mark.django_db(transaction=True)
@@ -243,7 +247,7 @@ def test_look_up_goes_on_when_an_event_loop_gives_up() -> None:
     parts = split(token)
     assert parts
     with locked_keys() as count:
-        future = LOOKUPS.ask(Wanted(parts, timezone.now(), ""))
+        future = LOOKUPS.ask(to_look_up(parts))
         wait_for(lambda: count() == 1)
         assert not future.cancel()
     assert isinstance(future.result(30), KeyIdentity)
@@ -264,7 +268,7 @@ def test_request_does_not_wait_until_the_use_of_its_key_is_written() -> None:
     with connect_directly() as other:
         with other.transaction():
             other.execute("LOCK TABLE tokens_apikey IN SHARE MODE")
-            future = LOOKUPS.ask(Wanted(parts, timezone.now(), ""))
+            future = LOOKUPS.ask(to_look_up(parts))
             assert isinstance(future.result(30), KeyIdentity)
             assert not APIKey.objects.filter(pk=new.key.pk, last_used__isnull=False).exists()
         wait_for(lambda: APIKey.objects.filter(pk=new.key.pk, last_used__isnull=False).exists())

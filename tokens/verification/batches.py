@@ -40,9 +40,13 @@ type Found = KeyIdentity | APIError
 
 @dataclass(eq=False, slots=True)
 class Wanted:
-    """A token to look up for the client at `address`, and its result."""
+    """A token to look up for the client at `address`, and its result.
+
+    Caches contain the `fingerprint`, and not the token.
+    """
 
     parts: TokenParts
+    fingerprint: bytes
     now: datetime
     address: str
     turn: str = ""

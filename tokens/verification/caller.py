@@ -83,18 +83,18 @@ def identify(presented: PresentedToken | None, address: str) -> Caller | Asking[
     """Returns the caller by the session token. If it is not cached, returns a generator for it."""
     if presented is None:
         return Caller(refusal=refusals.missing())
-    now = timezone.now()
-    if found := recall(presented.token, now=now):
+    now, fingerprint = timezone.now(), fingerprint_of(presented.token)
+    if found := recall(fingerprint, now=now):
         return _caller(presented, found, now)
     parts = token_format.split(presented.token)
     if parts is None:
         return Caller(refusal=refusals.malformed(), presented=presented)
-    return _looked_up(presented, Wanted(parts, now, address, _turn(client_of(address))))
+    turn = _turn(client_of(address))
+    return _looked_up(presented, Wanted(parts, fingerprint, now, address, turn))
 
 
-def recall(token: str, *, now: datetime) -> Found | None:
+def recall(fingerprint: bytes, *, now: datetime) -> Found | None:
     """Returns the cached result for a token, or None. Never runs a query."""
-    fingerprint = fingerprint_of(token)
     found = MEMORY.get(fingerprint)
     if found is FOREIGN and (other := providers.other()):
         found = other.recall(fingerprint)
@@ -180,16 +180,15 @@ def _own_or_other(wanted: Wanted, other: IdentityProvider) -> Asking[Found]:
 
     If the wait takes too long, the known answer about the token is used, if there is one.
     """
-    fingerprint = fingerprint_of(wanted.parts.token)
-    begun, known = time.monotonic(), other.known(fingerprint)
+    begun, known = time.monotonic(), other.known(wanted.fingerprint)
     seconds = other.known_seconds if known else TURN_SECONDS if wanted.turn else other.new_seconds
     try:
-        found: Found | None = MEMORY.get(fingerprint)
+        found: Found | None = MEMORY.get(wanted.fingerprint)
         if found is not FOREIGN:
             found = yield from _own(wanted, seconds)
         if found is not FOREIGN:
             return found
-        asked, since = providers.ask(other, wanted, fingerprint)
+        asked, since = providers.ask(other, wanted)
         until = (since if known else begun) + seconds
         mine = Future[Found]()
         asked.add_done_callback(lambda shared: settle(mine, shared.result))

@@ -131,12 +131,9 @@ def _look_up(batch: Sequence[Wanted]) -> list[Found]:
     if len(_due) >= MAX_DUE:
         write_due()
     # Several requests may have the same token.
-    results = {wanted.parts: _result(wanted, keys, _due) for wanted in batch}
-    MEMORY.keep(
-        {fingerprint_of(parts.token): result for parts, result in results.items()},
-        generation=generation,
-    )
-    return [results[wanted.parts].value for wanted in batch]
+    results = {wanted.fingerprint: _result(wanted, keys, _due) for wanted in batch}
+    MEMORY.keep(results, generation=generation)
+    return [results[wanted.fingerprint].value for wanted in batch]
 
 
 def _result(

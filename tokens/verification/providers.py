@@ -25,7 +25,6 @@ from typing import Protocol
 from kernel.futures import Pool, settle
 from kernel.http.errors import APIError
 from kernel.http.steps.hosts import client_of
-from tokens.token_format import TokenParts
 from tokens.verification.batches import Found, Wanted
 from users.permissions import KeyIdentity
 
@@ -46,11 +45,8 @@ class IdentityProvider(Protocol):
     def known(self, fingerprint: bytes) -> Found | None:
         """Returns an older answer that may be used while the service is slow, or None."""
 
-    def look_up(self, parts: TokenParts, fingerprint: bytes, address: str) -> Found:
-        """Returns the identity of the token, or the error for it. May ask the service.
-
-        `address` is the address of the client.
-        """
+    def look_up(self, wanted: Wanted) -> Found:
+        """Returns the identity of the token, or the error for it. May ask the service."""
 
     def too_slow(self) -> APIError:
         """Builds the error for a request that has waited too long."""
@@ -92,25 +88,21 @@ _lock = threading.Lock()
 _asked: dict[bytes, Asked] = {}
 
 
-def ask(
-    provider: IdentityProvider, wanted: Wanted, fingerprint: bytes
-) -> tuple[Future[Found], float]:
+def ask(provider: IdentityProvider, wanted: Wanted) -> tuple[Future[Found], float]:
     """Returns the lookup of the token and its monotonic start. Starts it if none is running."""
     now = time.monotonic()
     until = now + provider.new_seconds
     with _lock:
-        if asked := _asked.get(fingerprint):
+        if asked := _asked.get(wanted.fingerprint):
             asked.until = max(asked.until, until)
         else:
-            is_known = provider.known(fingerprint) is not None
+            is_known = provider.known(wanted.fingerprint) is not None
             # A known answer is renewed even if no request waits for it any more.
             asked = Asked(now, until=float("inf") if is_known else until)
             kind = "known" if is_known else "doubtful" if wanted.turn else "new"
-            _pool(kind).submit(
-                client_of(wanted.address),
-                partial(_look_up, provider, wanted, fingerprint, asked),
-            )
-            _asked[fingerprint] = asked
+            look_up = partial(_look_up, provider, wanted, asked)
+            _pool(kind).submit(client_of(wanted.address), look_up)
+            _asked[wanted.fingerprint] = asked
     return asked.found, asked.since
 
 
@@ -120,18 +112,17 @@ def _pool(kind: str) -> Pool:
     return Pool(1 if kind == "doubtful" else ASKERS, name=f"asker-{kind}")
 
 
-def _look_up(provider: IdentityProvider, wanted: Wanted, fingerprint: bytes, asked: Asked) -> None:
+def _look_up(provider: IdentityProvider, wanted: Wanted, asked: Asked) -> None:
     """Sets the result. Does not ask if all requests have given up before their turn."""
 
     def find() -> Found:
         try:
             if time.monotonic() > asked.until:
                 return provider.too_slow()
-            found = provider.recall(fingerprint)
-            return found or provider.look_up(wanted.parts, fingerprint, wanted.address)
+            return provider.recall(wanted.fingerprint) or provider.look_up(wanted)
         finally:
             # Before the result is set, so that a later request begins a lookup of its own.
             with _lock:
-                del _asked[fingerprint]
+                del _asked[wanted.fingerprint]
 
     settle(asked.found, find)
