@@ -51,7 +51,7 @@ def _coder_database(now: datetime) -> list[Line]:
     lines = [Line("last read", since(last.read_at if last else None, now), state, link)]
     if last and settings.STATS_USAGE_ENABLED:
         # Reading succeeds even if a replica receives no new rows.
-        lines.append(Line("newest agent row", since(last.last_row_created_at, now)))
+        lines.append(Line("newest agent row", since(last.newest_row_at, now)))
     if error:
         lines.append(Line("error", error, State.BAD, link))
     if last and last.problem:

@@ -14,8 +14,8 @@ from kernel.telemetry import metrics
 def _newest_row_age(now: datetime) -> metrics.Values:
     if not settings.CODER_DATABASE_URL:
         return {}
-    follower = ReaderProgress.objects.filter(pk=ReaderProgress.Reader.FOLLOWER)
-    newest = follower.values_list("last_row_created_at", flat=True).first()
+    follower = ReaderProgress.objects.filter(pk=ReaderProgress.Reader.FOLLOWER).first()
+    newest = follower.newest_row_at if follower else None
     return {(): (now - newest).total_seconds()} if newest else {}
 
 

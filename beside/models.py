@@ -124,6 +124,11 @@ class ReaderProgress(models.Model):
         return cls.objects.get_or_create(reader_name=reader, defaults=defaults)
 
     @property
+    def newest_row_at(self) -> datetime | None:
+        """Returns the time of the newest agent row that was read, or None before the first one."""
+        return self.last_row_created_at if self.last_row_id.int else None
+
+    @property
     def gap(self) -> str:
         """Describes which rows are missing. Call it only if there is a gap."""
         since, until = (f"{m:%Y-%m-%d %H:%M}" for m in (self.missing_since, self.missing_until))

@@ -46,6 +46,7 @@ from tests.support.stats_rows import (
     agent_row,
     agrees,
     deployment_at,
+    gauges,
 )
 
 FOLLOW = "follow_coder_database"
@@ -172,6 +173,18 @@ def test_database_without_an_encoding_is_read(
             deployment.job(FOLLOW)
             assert_complete(deployment, found)
         assert State.BAD not in {each.state for each in findings(now)}
+
+
+def test_newest_row_is_unknown_before_the_first_one(
+    deployment: Deployment, database: CoderDatabase
+) -> None:
+    age = ("coderapi_coder_database_newest_row_age_seconds",)
+    database.execute("TRUNCATE workspace_agent_stats")
+    deployment.job(FOLLOW)
+    assert (">never<" in card(), gauges().get(age)) == (True, None)
+    database.report(SECOND)
+    deployment.job(FOLLOW)
+    assert (">never<" in card(), gauges().get(age)) == (False, pytest.approx(1, abs=0.01))
 
 
 def test_switch_to_a_replica_that_lags_loses_nothing(
