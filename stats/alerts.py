@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Avg, Max
+from django.db.models import Avg, Max, Q
 from django.urls import reverse
 
 from alerts.kinds import STATS_ALARM
@@ -112,9 +112,9 @@ class AlarmSource(Source):
 
 def _figures(since: datetime, until: datetime) -> dict[str, float | None]:
     found = Snapshot.objects.filter(collected_at__gte=since, collected_at__lt=until)
-    return found.aggregate(
-        running=Max("running"), failed=Max("failed"), latency=Avg("latency_p95_ms")
-    )
+    # Without a measurement, the latency of a snapshot is -1.
+    latency = Avg("latency_p95_ms", filter=Q(latency_p95_ms__gte=0))
+    return found.aggregate(running=Max("running"), failed=Max("failed"), latency=latency)
 
 
 def _week(since: datetime, until: datetime) -> Iterator[tuple[str, str]]:

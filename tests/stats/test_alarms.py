@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from alerts.weekly import digest
 from stats.alerts import SNAPSHOTS, alarms
 from stats.models import Snapshot
 from tests.support.csp.reports import in_admin
@@ -102,6 +103,16 @@ def test_gauges_show_the_newest_snapshot(deployment: Deployment) -> None:
     assert found["coderapi_stats_traffic_bytes", "received"] == 0
     assert ("coderapi_stats_newest_rollup_age_seconds",) not in found
     assert found["coderapi_stats_snapshot_age_seconds",] == 7
+
+
+def test_the_digest_has_the_mean_of_the_snapshots_with_a_latency(deployment: Deployment) -> None:
+    deployment.collect()
+    deployment.travel(SECOND)
+    deployment.take(agent_row(deployment.now, connection_median_latency_ms=120))
+    deployment.collect()
+    facts = dict(digest(deployment.now + SECOND))
+    mean = facts["Stats: mean of the 95th percentile of latency"]
+    assert mean == "120 ms, the week before none"
 
 
 def test_the_home_page_shows_alarms(deployment: Deployment, settings: Any) -> None:
