@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from csp.advice.hosts import HostKind, is_bypass, kind_of
+from csp.advice.hosts import HostKind, is_bypass, is_open_to_all, kind_of
 from csp.advice.policy import Policy, governing_directive, is_strict, parse
 from csp.advice.refusals import Risk
 
@@ -110,7 +110,11 @@ def _of_source(directive: str, source: str) -> Iterator[Weakness]:
     if kind_of(host) in {HostKind.SHARED, HostKind.BUCKET} or is_bypass(host):
         yield Risk.HIGH, f"{directive} allows {host}, with which others can run code on the page."
     elif host.startswith("*."):
-        yield Risk.LOW, f"{directive} allows every host below {host[2:]}."
+        every = f"{directive} allows every host below {host[2:]}"
+        if is_open_to_all(host[2:]):
+            yield Risk.HIGH, f"{every}, and anyone can get one."
+        else:
+            yield Risk.LOW, f"{every}."
 
 
 def _missing(policy: Policy) -> Iterator[Weakness]:

@@ -59,6 +59,12 @@ def kind_of(host: str) -> HostKind:
     return HostKind.OTHER
 
 
+def is_open_to_all(domain: str) -> bool:
+    """Returns whether anyone can get a host below the domain, such as `github.io` or `com`."""
+    is_suffix = _suffixes(only_icann=False).publicsuffix(domain) == domain
+    return (is_suffix and domain not in _ONE_OWNER) or f".{domain}" in _CUSTOMER_DOMAINS
+
+
 def is_bypass(host: str) -> bool:
     """Returns whether injected markup can run code with scripts of this host."""
     return host in _bypass_hosts()
@@ -72,7 +78,7 @@ def _bypass_hosts() -> frozenset[str]:
 
 @cache
 def _suffixes(*, only_icann: bool) -> PublicSuffixList:
-    return PublicSuffixList(only_icann=only_icann)
+    return PublicSuffixList(only_icann=only_icann, accept_unknown=False)
 
 
 def _has_private_suffix(host: str) -> bool:
