@@ -135,7 +135,7 @@ def undo(
         group = groups.select_for_update(of=("self",)).first()
         if group is None or _columns(group) != after:
             return None
-        was = {"state": group.current, "note": group.note}
+        was = _facts(group)
         # The user may have been deleted since then.
         assignee = User.objects.filter(pk=before["assigned_to_id"]).first()
         for name, value in {**before, "assigned_to_id": assignee and assignee.pk}.items():
@@ -144,8 +144,7 @@ def undo(
         group.client_days_since_state_set += client_days
         _save([group])
         found = groups.get()
-        became = {"state": found.current, "note": found.note}
-        change = Change(Target("csp_group", key, str(group)), before=was, after=became)
+        change = Change(Target("csp_group", key, str(group)), before=was, after=_facts(found))
         record_all("csp.group.undo", [change], actor=actor, now=now)
     return found
 
@@ -201,6 +200,11 @@ def _set_state(group: Any, decision: Decision, now: datetime) -> None:
 
 def _name(user: User | None) -> str:
     return user.username if user else ""
+
+
+def _facts(group: Any) -> dict[str, Any]:
+    facts = {"state": group.current, "note": group.note, "assigned_to": _name(group.assigned_to)}
+    return facts | _limits(group)
 
 
 def _limits(group: Group) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from alerts.models import Alert, Channel
+from audit.models import Entry
 from csp.models import Group, Rejection
 from csp.triage.decisions import Decision, decide
 from kernel import memory
@@ -129,6 +130,11 @@ def test_undo_does_not_assign_a_group_to_a_deleted_user() -> None:
     User.objects.get(username="ada").delete()
     client.post(f"{LIST}undo/", {"undo": token}, follow=True)
     assert Group.objects.get().assigned_to is None
+    entry = Entry.objects.get(action="csp.group.undo")
+    assert (entry.before, entry.after) == (
+        {"state": "new", "note": "", "assigned_to": "grace"},
+        {"state": "new", "note": "", "assigned_to": ""},
+    )
 
 
 def test_group_is_assigned_in_the_admin_and_found() -> None:
