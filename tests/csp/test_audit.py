@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from csp.models import Group, OtherReport, Rejection, Report, Version
+from csp.models import Group, OtherReport, Rejection, Report, SitePolicy, Version
 from csp.scrubbing.leak_search import holds_private, holds_private_member
 from tests.support.api.client import APIClient
 from tests.support.csp.reports import CHROME, FIREFOX, NOW, PATH, POLICY, legacy, modern, send
@@ -54,6 +54,13 @@ def of_each_table(collecting: None, member: APIClient) -> None:
         first_seen=NOW,
         last_seen=NOW,
     )
+    SitePolicy.objects.create(
+        site="https://h.test",
+        policy="script-src 'self' 'nonce-*'",
+        digest="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        last_new_at=NOW,
+        last_seen=NOW,
+    )
     Group.objects.filter(directive="script-src").update(oldest_version_rank=None)
 
 
@@ -61,6 +68,7 @@ PRIVATE: list[tuple[type[Any], str, Any]] = [
     (Version, "name", "1.0-hunter2hunter2abc123secret"),
     (OtherReport, "page_kind", "https://u:maria@h.test/"),
     (Rejection, "origin", "https://maria@h.test"),
+    (SitePolicy, "policy", "script-src https://u:maria@h.test/"),
     (Report, "document_uri", "https://h.test/p?sid=maria"),
     (Report, "browser", "maria@h.test"),
     (Report, "other_members", {"password": "maria"}),
