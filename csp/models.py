@@ -89,8 +89,8 @@ class Group(models.Model):
     query. A report that an enabled noise rule matches on arrival is noise. It changes only
     `noise_reports`, so a group has the numbers and the times of its other reports. If all reports
     are noise, `noise_rule` is the rule of the newest one, and the group is hidden. The next other
-    report removes this label, and so do disabling and deleting the rule. A group is deleted when
-    its newest report is older than the retention.
+    report removes this label, and so do disabling, changing and deleting the rule. A group is
+    deleted when its newest report is older than the retention.
 
     The four numbers are those of the window, so that the order of the list does not depend on the
     age of a group. `pages` is the number of distinct pages, and `client_days` that of the distinct

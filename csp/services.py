@@ -118,10 +118,11 @@ def _delete_groups(now: datetime) -> int:
 
 
 def save_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
-    """Saves a rule. If it is disabled, the groups that it hides are visible again."""
+    """Saves a rule. If it is disabled or matches something else, its groups are visible again."""
     with transaction.atomic():
+        before = NoiseRule.objects.filter(pk=rule.pk).first()
         save_recorded("csp.noise_rule", rule, _rule_facts, actor=actor, now=now)
-        if not rule.is_enabled:
+        if before and _rule_facts(before) != _rule_facts(rule):
             rule.groups.update(noise_rule=None)
     TERMS.clear()
 

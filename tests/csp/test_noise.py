@@ -313,6 +313,25 @@ def test_labelled_group_is_hidden_until_a_report_does_not_match(rule: NoiseRule)
     assert visible() == others | {"wholly.example.net": 4}
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "shown"),
+    [
+        ("pattern", "/inject/", {"cdn.example.net": 0}),
+        ("site", "https://shop.test", {"cdn.example.net": 0}),
+        ("name", "renamed", {}),
+    ],
+)
+def test_groups_of_a_rule_that_matches_something_else_are_visible_again(
+    rule: NoiseRule, column: str, value: str, shown: dict[str, int]
+) -> None:
+    save(rule, enabled=True)
+    store("cdn", "/ads/x.js")
+    assert visible() == {}
+    setattr(rule, column, value)
+    save(rule, enabled=True)
+    assert visible() == shown
+
+
 def test_dry_run_ignores_hidden_groups_and_reports_of_earlier_rules(rule: NoiseRule) -> None:
     store("cdn", "/ads/x.js")
     other = NoiseRule(**FACTS | {"name": "cdn", "target": "host", "pattern": "cdn.example.net"})
