@@ -57,6 +57,8 @@ MAX_LINKS = 20
 # The maximum number of users in the list of the form from which a group is assigned.
 MAX_USERS = 200
 NEWEST_REPORTS = 20
+# Anyone who may report can invent a policy for each report.
+MAX_DIFFERENCES = 50
 of_site = column("site", breakable, "site")
 
 
@@ -143,7 +145,8 @@ class GroupAdmin(Decisions, ExportingAdmin):
             request,
             "policies",
             "Policies of reports",
-            differences=found,
+            differences=found[:MAX_DIFFERENCES],
+            left_out=len(found[MAX_DIFFERENCES:]),
             several=sites.several_sites(),
         )
 

@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from audit.models import Entry
+from csp.admin.groups import MAX_DIFFERENCES
 from csp.models import Group, GroupHour, NoiseRule, Report, Version, whole_hour
 from csp.triage.newest import MAX_POLICIES
 from csp.triage.reading import READERS
@@ -473,6 +474,15 @@ def test_unusual_policy_is_shown_with_its_difference(collecting: None, owner: AP
     page = client.get("/admin/csp/group/policies/").text
     assert "<ins>script-src &#x27;self&#x27; https://proxy.example</ins>" in page
     assert "<del>img-src" in page
+
+
+def test_invented_policies_do_not_fill_a_page(collecting: None, owner: APIClient) -> None:
+    for number in range(MAX_DIFFERENCES + 8):
+        policy = f"img-src https://{number}.example" if number > 5 else "script-src 'self'"
+        assert send(owner, legacy(original_policy=policy)).status_code == 200
+    page = in_admin("owner").get("/admin/csp/group/policies/").text
+    assert page.count("Newest report with this policy") == MAX_DIFFERENCES
+    assert "Further policies, which have no more reports than these: 2." in page
 
 
 def test_groups_that_grow_are_shown_with_the_time_of_their_numbers(transactional_db: None) -> None:
