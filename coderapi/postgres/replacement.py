@@ -74,14 +74,11 @@ SELECT 'function', o.oid::regprocedure::text, o.oid IN (TABLE functions)
 FROM pg_proc o JOIN pg_namespace n ON n.oid = pronamespace WHERE {_ELSEWHERE}
 ORDER BY kind, name
 """  # noqa: S608 - constants
-# Partitions, and tables that have no partitions.
-_STORED = f"""
-SELECT o.oid::regclass::text, relispartition
-FROM pg_class o JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind = 'r' AND {_ELSEWHERE}
-"""  # noqa: S608 - constants
-_NUMBER = f"""
-SELECT count(*) FROM pg_class o JOIN pg_namespace n ON n.oid = relnamespace
-WHERE relkind IN ('r', 'p') AND NOT relispartition AND {_ELSEWHERE}
+# A partitioned table has no rows of its own.
+_TABLES = f"""
+SELECT o.oid::regclass::text, relkind = 'r' AS has_rows, relispartition
+FROM pg_class o JOIN pg_namespace n ON n.oid = relnamespace
+WHERE relkind IN ('r', 'p') AND {_ELSEWHERE}
 """  # noqa: S608 - constants
 _REPLACED_TABLES = """
 SELECT oid::regclass::text FROM pg_class
@@ -103,11 +100,11 @@ def described(on: Target) -> str:
     rows = 0
     # Each partition is counted in its own transaction, so that locks do not add up.
     with psycopg.connect(on.url, autocommit=True) as connection:
-        number = connection.execute(_NUMBER).fetchone()
-        for name, _ in connection.execute(_STORED).fetchall():
-            found = connection.execute(f"SELECT count(*) FROM {name}").fetchone()  # noqa: S608
-            rows += found[0] if found else 0
-    tables = number[0] if number else 0
+        found = connection.execute(_TABLES).fetchall()
+        for name in (name for name, has_rows, _ in found if has_rows):
+            [(count,)] = connection.execute(f"SELECT count(*) FROM {name}")  # noqa: S608
+            rows += count
+    tables = sum(not is_partition for *_, is_partition in found)
     return f"{plural(tables, 'table')} with {plural(rows, 'row')}"
 
 
