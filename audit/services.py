@@ -38,8 +38,8 @@ ACTIONS = frozenset(
     | {"csp.group.undo"}
     | {"csp.ingest_key.save", "csp.noise_rule.delete", "csp.noise_rule.label_groups"}
     | {"csp.noise_rule.save", "token_config.delete", "token_config.set"}
-    | {"user.create", "user.delete", "user.erase", "user.password", "user.roles", "user.status"}
-    | {"user.sign_in", "user.sign_in_failed", "user.sign_out"}
+    | {"user.create", "user.delete", "user.erase", "user.password", "user.rename", "user.roles"}
+    | {"user.sign_in", "user.sign_in_failed", "user.sign_out", "user.status"}
 )
 
 

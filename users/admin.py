@@ -223,12 +223,7 @@ class UserAdmin(AuditedAdmin[User], StockUserAdmin[User]):
             return
         with services.keeping_an_owner():
             stored = services.lock_user(get_object_or_404(User, pk=obj.pk))
-            names = ("username", "email", "name")
-            if any(getattr(stored, name) != getattr(obj, name) for name in names):
-                for name in names:
-                    setattr(stored, name, getattr(obj, name))
-                with services.requiring_unused_names():
-                    stored.save(update_fields=[*names, "updated_at"])
+            services.set_names(stored, obj, actor=actor, now=now)
             change_access(stored, form.cleaned_data, actor=actor)
 
     # Django's own views run in a transaction. Django's inner methods are called without it, so that

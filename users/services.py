@@ -22,6 +22,7 @@ from users.roles import DISPLAY_NAMES, MEMBER, OWNER
 # app must not import.
 # Arguments: user, actor, now, and kept_key_id: the id of the request's own key, or "".
 password_changed = Signal()
+NAMES = ("username", "email", "name")
 
 
 # The row never changes, so no announcement is needed.
@@ -63,7 +64,7 @@ def _prepare(user: User, password: str | None) -> None:
 
 
 @contextmanager
-def requiring_unused_names() -> Iterator[None]:
+def _requiring_unused_names() -> Iterator[None]:
     """Raises: APIError 409 if the username or the e-mail address that is stored is in use."""
     try:
         yield
@@ -76,7 +77,7 @@ def requiring_unused_names() -> Iterator[None]:
 @transaction.atomic
 def insert_user(user: User, *, actor: Actor, now: datetime) -> None:
     """Inserts the user. Raises: APIError 409 if the username or the e-mail address is in use."""
-    with requiring_unused_names():
+    with _requiring_unused_names():
         user.save(force_insert=True)
     after = {"roles": user.roles, "status": str(user.status), "login_type": str(user.login_type)}
     record("user.create", actor=actor, target=target_of(user), now=now, after=after)
@@ -110,6 +111,24 @@ def lock_user(user: User) -> User:
     if (found.roles, found.password) != (user.roles, user.password):
         raise APIError(409, "The user was changed by another request. Try again.")
     return found
+
+
+def set_names(user: User, wanted: User, *, actor: Actor, now: datetime) -> None:
+    """Gives a locked user the names and the e-mail address of `wanted`.
+
+    The audit entry contains no address and no full name, because entries outlive an erased user.
+    Raises: APIError 409 if the username or the address is in use.
+    """
+    changed = [name for name in NAMES if getattr(user, name) != getattr(wanted, name)]
+    if not changed:
+        return
+    before = {"username": user.username}
+    for name in changed:
+        setattr(user, name, getattr(wanted, name))
+    with _requiring_unused_names():
+        user.save(update_fields=[*changed, "updated_at"])
+    target, after = target_of(user), {"username": user.username, "changed": changed}
+    record("user.rename", actor=actor, target=target, now=now, before=before, after=after)
 
 
 def set_status(user: User, status: str, *, actor: Actor, now: datetime) -> User:

@@ -49,8 +49,15 @@ def test_status_and_roles_are_changed_and_recorded(admin: Client) -> None:
     assert answer.status_code == 302, answer.context["errors"]
     user.refresh_from_db()
     assert (user.status, user.roles, user.name) == ("suspended", ["user-admin"], "New Name")
-    actions = ["user.status", "user.roles"]
-    assert [entry.actor_name for entry in Entry.objects.filter(action__in=actions)] == ["boss"] * 2
+    actions = ["user.rename", "user.roles", "user.status"]
+    entries = Entry.objects.filter(action__in=actions).order_by("action")
+    assert [(entry.action, entry.actor_name) for entry in entries] == [(a, "boss") for a in actions]
+    # An entry is kept when the user is erased.
+    change(admin, user, status="suspended", roles=["user-admin"], email="new@example.com")
+    renamed = Entry.objects.filter(action="user.rename").latest("id")
+    assert renamed.before == {"username": user.username}
+    assert renamed.after == {"username": user.username, "changed": ["email"]}
+    assert "new@example.com" not in str(vars(renamed))
 
 
 def test_owner_cannot_suspend_demote_or_delete_themselves(admin: Client, boss: User) -> None:
