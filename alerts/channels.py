@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
+from django.forms.models import model_to_dict
 
 from alerts.models import Alert, Channel
 from alerts.recording import record_due
@@ -89,15 +90,9 @@ def delete_channel(channel: Channel, *, actor: Actor, now: datetime) -> None:
 
 
 def _facts(channel: Channel) -> dict[str, Any]:
-    return {
-        "type": channel.type,
-        "address": channel.shown_address,
-        # It shows that another address was entered, without the address.
-        "address_digest": hashlib.sha256(channel.address.encode()).hexdigest()[:12],
-        "is_enabled": channel.is_enabled,
-        "kinds": channel.kinds,
-        "sites": channel.sites,
-        "min_severity": channel.min_severity,
-        "min_client_days": channel.min_client_days,
-        "hourly_limit": channel.hourly_limit,
-    }
+    """Returns the fields that can be edited, without the address."""
+    facts = model_to_dict(channel, exclude=["id", "address"])
+    facts |= {name: str(facts[name] or "") for name in ("quiet_from", "quiet_until")}
+    # It shows that another address was entered, without the address.
+    digest = hashlib.sha256(channel.address.encode()).hexdigest()[:12]
+    return facts | {"address": channel.shown_address, "address_digest": digest}

@@ -593,10 +593,16 @@ def test_full_channel_does_not_delay_another_one(receiver: Receiver) -> None:
     assert send_alerts(NOW + MINUTE) == 1
 
 
-def test_changed_address_is_in_the_audit_trail_by_its_digest() -> None:
+def test_changed_channel_is_in_the_audit_trail_and_its_address_by_a_digest() -> None:
     channel = make_channel("https://hooks.example/services/A")
     channel.address = "https://hooks.example/services/EVIL"
+    channel.quiet_from, channel.name = time(22), "night"
     channels.save_channel(channel, actor=ACTOR, now=NOW)
-    entry = Entry.objects.filter(action="alert_channel.save").latest("id")
-    assert entry.before != entry.after
+    entry: Any = Entry.objects.filter(action="alert_channel.save").latest("id")
+    assert entry.before["address_digest"] != entry.after["address_digest"]
+    names = ("name", "quiet_from", "hourly_limit", "address")
+    before, after = ([facts[name] for name in names] for facts in (entry.before, entry.after))
+    assert before == ["security", "", 10, "hooks.example"]
+    assert after == ["night", "22:00:00", 10, "hooks.example"]
+    assert not {"secret", "error"} & entry.after.keys()
     assert "EVIL" not in str(entry.after)
