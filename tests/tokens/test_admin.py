@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from audit.models import Entry
 from tests.support.api.client import browser_of
 from tests.support.browsers.markup import text_in
 from tests.support.factories import DAY_NS, expire, make_key, make_user
@@ -129,6 +130,15 @@ def test_policy_may_inherit_whether_tokens_create_tokens(
     assert re.search(rf'<option value="{chosen}" selected>', page)
     assert 'value="36h0m0s"' in page
     assert 'value="1d"' in page
+
+
+def test_new_subject_of_a_policy_is_recorded(admin: Client) -> None:
+    config = TokenConfig.objects.create(role="auditor", max_live_tokens=1)
+    form = {"role": "user-admin", "max_live_tokens": "1"}
+    assert admin.post(f"/admin/tokens/tokenconfig/{config.pk}/change/", form).status_code == 302
+    entry: Any = Entry.objects.get(action="token_config.set")
+    subjects = (entry.before["subject"], entry.after["subject"])
+    assert subjects == ("role auditor", "role user-admin")
 
 
 def test_limits_are_explained_and_link_to_the_policy_and_the_user(admin: Client, ada: User) -> None:

@@ -103,7 +103,7 @@ def _target(config: TokenConfig) -> Target:
 
 
 def _facts(config: TokenConfig) -> dict[str, Any]:
-    return {name: getattr(config, name) for name in LIMITS}
+    return {"subject": config.subject} | {name: getattr(config, name) for name in LIMITS}
 
 
 class Violation(NamedTuple):
