@@ -242,12 +242,19 @@ FORMATTERS: dict[str, dict[str, Any]] = {
 REPEATS = RepeatFilter()
 # A forked process has no timers that end the intervals of its parent.
 os.register_at_fork(after_in_child=REPEATS.forget)
+# What Django rejects before a user is signed in. It names loggers after its exceptions.
+SUSPICIOUS = (
+    *("csrf", "SuspiciousMultipartForm", "SuspiciousOperation"),
+    *("TooManyFieldsSent", "TooManyFilesSent"),
+)
 LOGGERS: dict[str, dict[str, Any]] = {
     # Django logs every response with a status of 400 or higher. Only unexpected errors are kept.
     "django.request": {"level": "ERROR", "filters": [has_unexpected_error]},
     # A command prints its own error. Processes that serve requests lower the level.
     "psycopg.pool": {"level": "ERROR", "filters": [has_reason, REPEATS]},
     "kernel.db.failures": {"filters": [REPEATS]},
+    # Any client can send such requests.
+    **{f"django.security.{name}": {"filters": [REPEATS]} for name in SUSPICIOUS},
 }
 
 

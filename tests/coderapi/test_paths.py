@@ -89,12 +89,17 @@ def test_browser_gets_the_explanation_as_a_page(path: str) -> None:
     assert not unlabelled_in(answer)
 
 
-def test_suspicious_request_is_one_line_in_the_log(
+def test_suspicious_requests_are_one_line_in_the_log(
     anonymous: APIClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    files = {f"file{number}": BytesIO(b"x") for number in range(101)}
-    assert anonymous.post("/login", files).status_code == 400
-    (record,) = (r for r in caplog.records if r.name.startswith("django.security."))
+    strict = Client(enforce_csrf_checks=True)
+    for _ in range(3):
+        files = {f"file{number}": BytesIO(b"x") for number in range(101)}
+        assert anonymous.post("/login", files).status_code == 400
+        assert strict.post("/login").status_code == 400
+    found = [r for r in caplog.records if r.name.startswith("django.security.")]
+    assert sorted(r.name.rpartition(".")[2] for r in found) == ["TooManyFilesSent", "csrf"]
+    [record] = (r for r in found if not r.name.endswith("csrf"))
     assert record.levelno == logging.ERROR
     RequestFilter().filter(record)
     assert "\n" not in HumanFormatter().format(record)
