@@ -89,19 +89,8 @@ def test_version_is_accepted(text: str, name: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *(
-            "",
-            "v",
-            "main",
-            "5b1f0a3",
-            "1.",
-            "1..2",
-            "1.2.3.4.5",
-            "1.0-",
-            "1.0-ä",
-            "1.0\n",
-            "\u0661",
-        ),
+        *("", "v", "main", "5b1f0a3", "1.", "1..2", "1.2.3.4.5", "1.0-", "1.0-ä", "1.0\n"),
+        "\u0661",
         # These look like secrets, which anyone could put into the URL of a page.
         *("1.0-cik5b1f0a3e8d7c6b5a4f3e2d1c0b9a8", f"1.0+{'5b1f0a3e8d' * 4}"),
         f"1.{'0' * 63}",
