@@ -132,7 +132,9 @@ def _kept(
 def _isolated(kinds: Iterable[str]) -> Iterator[None]:
     """Logs an error of one source, so that it does not affect the others."""
     try:
-        yield
+        # Without a savepoint, an error of the database would end the caller's transaction.
+        with transaction.atomic():
+            yield
     except Exception:
         logger.exception("The alerts %s cannot be computed", ", ".join(kinds))
 

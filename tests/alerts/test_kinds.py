@@ -184,6 +184,20 @@ def test_error_of_one_source_does_not_stop_the_others(
     assert "The alerts job.failing cannot be computed" in caplog.text
 
 
+def test_database_error_of_one_source_does_not_stop_the_messages(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_args: Any) -> list[Any]:
+        return list(JobRun.objects.raw("SELECT * FROM absent"))
+
+    make_channel(receiver.url, kinds=["csp_group.new", "job.failing"])
+    monkeypatch.setattr("alerts.alerts.JobSource.still_due", fail)
+    make_group(client_days=100)
+    make_runs("make_audit_partitions", "no route", "no route", "no route")
+    assert send_alerts(NOW) == 2
+    assert 'relation "absent" does not exist' in caplog.text
+
+
 # --- The weekly digest ------------------------------------------------------------------------
 
 
