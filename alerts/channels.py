@@ -75,13 +75,16 @@ def send_test(channel: Channel, *, actor: Actor, now: datetime) -> bool:
     except OutgoingError as error:
         channel.note_failure(str(error)[:MAX_ERROR], now=now)
         raise
-    enables = channel.accepted_at is None
-    if enables:
-        channel.accepted_at, channel.is_enabled = now, True
-        save_channel(channel, actor=actor, now=now)
-    else:
-        channel.note_success(now=now)
-    return enables
+    with transaction.atomic():
+        # During the test, another user may have changed or deleted the channel.
+        untested = Channel.objects.select_for_update().filter(pk=channel.pk, accepted_at=None)
+        stored = untested.first()
+        if stored is None:
+            channel.note_success(now=now)
+            return False
+        stored.accepted_at, stored.is_enabled = now, True
+        save_channel(stored, actor=actor, now=now)
+    return True
 
 
 def delete_channel(channel: Channel, *, actor: Actor, now: datetime) -> None:

@@ -454,6 +454,22 @@ def test_receivers_that_hang_occupy_few_threads(receiver: Receiver) -> None:
     assert (channel.error, receiver.requests) == ("", [])
 
 
+def test_change_during_the_first_test_is_kept(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed, deleted = (make_channel(receiver.url, name=name) for name in ("old", "other"))
+    Channel.objects.update(accepted_at=None, is_enabled=False)
+
+    def send(channel: Channel, _message: Any) -> None:
+        Channel.objects.filter(pk=deleted.pk).delete()
+        Channel.objects.filter(pk=changed.pk).update(name="new")
+
+    monkeypatch.setattr(channels, "send_message", send)
+    tested = [Channel.objects.get(pk=channel.pk) for channel in (changed, deleted)]
+    assert [channels.send_test(each, actor=ACTOR, now=NOW) for each in tested] == [True, False]
+    assert list(Channel.objects.values_list("name", "is_enabled")) == [("new", True)]
+
+
 def test_channel_is_made_in_the_admin_and_its_address_is_not_shown(receiver: Receiver) -> None:
     client = in_admin("owner")
     form = {**FORM, "address": receiver.url}
