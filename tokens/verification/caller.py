@@ -109,7 +109,8 @@ def _caller(presented: PresentedToken, found: Found, now: datetime) -> Caller:
     if found.expires_at <= now:
         # The key has expired since it was read.
         return Caller(refusal=refusals.unknown(), presented=presented)
-    return Caller(found, None, presented, key_expires(found, now=now))
+    is_soon = expires_soon(found.expires_at, found.lifetime_ns, now=now)
+    return Caller(found, None, presented, _http_date(found.expires_at) if is_soon else "")
 
 
 # --- Tokens that are not cached -------------------------------------------------------------------
@@ -208,12 +209,6 @@ def public_paths(urlconf: str) -> frozenset[str]:
     """Returns the paths of public routes. Session tokens are ignored on these paths."""
     routes = view_classes(get_resolver(urlconf))
     return frozenset(path for path, view in routes if issubclass(view, PublicAPIView))
-
-
-def key_expires(identity: KeyIdentity, *, now: datetime) -> str:
-    """Returns the expiry time of the caller's key as an HTTP date, or "" if it is not soon."""
-    is_soon = expires_soon(identity.expires_at, identity.lifetime_ns, now=now)
-    return _http_date(identity.expires_at) if is_soon else ""
 
 
 @lru_cache(maxsize=1024)
