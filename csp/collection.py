@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -21,8 +21,8 @@ from csp.scrubbing.masking import MAX_CACHED
 from csp.scrubbing.reports import Scrubbed, scrubbed
 from csp.scrubbing.versions import checked_version
 from csp.writing import writer
-from csp.writing.entries import Entry, entries_of, sender_of
-from csp.writing.terms import Terms, find_terms, sites_for
+from csp.writing.entries import Entry, Sender, entries_of, sender_of
+from csp.writing.terms import Sites, Terms, find_terms, sites_for
 from kernel.http import wire
 from kernel.http.asking import Asking
 from kernel.http.body import Read
@@ -77,24 +77,29 @@ def collect(results: Results, read: Read, *, now: datetime) -> Asking[None]:
     terms = yield from find_terms(now.date())
     prepare = partial(entries_in, results, key, body, terms, now=now)
     is_quick = len(body) <= MAX_BYTES_IN_LOOP or body in _parsed
-    entries = prepare() if is_quick else (yield Ask(prepare))
+    entries, count = prepare() if is_quick else (yield Ask(prepare))
     if entries:
         yield from writer.write(entries)
+    # Not earlier, because after an error the browser sends all reports of the request again.
+    if count and is_quick:
+        count()
+    elif count:
+        yield Ask(count)
 
 
 def entries_in(
     results: Results, key: IngestKey | None, body: bytes, terms: Terms, *, now: datetime
-) -> list[Entry]:
+) -> tuple[list[Entry], Callable[[], None] | None]:
     """Returns an entry for each report in the body. `key` is the ingest key of the request.
+
+    If the body has other items, also returns a function that counts them.
 
     Raises: APIError 400 or 413 for an invalid body, 429 for too many reports.
     """
     reports, others, invalid_items = parsed_body(body)
-    if invalid_items:
-        metrics.RECEIVED_REPORTS.labels("invalid").inc(invalid_items)
     if not reports and not others:
         _accept_nothing(results)
-        return []
+        return [], None
     # All reports of a request are accepted or rejected together, because a browser that receives a
     # 429 response sends the whole request again. The request itself was counted as one earlier.
     number = max(len(reports) + len(others), math.ceil(len(body) / COUNTED_BYTES))
@@ -112,9 +117,20 @@ def entries_in(
         now=now,
     )
     sites = sites_for(terms.sites, key, call.headers.get("origin", ""))
+    entries = entries_of(reports, sender, sites=sites, rules=terms.rules)
+    if not others and not invalid_items:
+        return entries, None
+    name = key.name if key else ""
+    return entries, partial(_count, others, invalid_items, sender, key=name, sites=sites)
+
+
+def _count(
+    others: Sequence[OtherReport], invalid_items: int, sender: Sender, *, key: str, sites: Sites
+) -> None:
+    if invalid_items:
+        metrics.RECEIVED_REPORTS.labels("invalid").inc(invalid_items)
     if others:
-        other_reports.count(others, sender, key=key.name if key else "", sites=sites)
-    return entries_of(reports, sender, sites=sites, rules=terms.rules)
+        other_reports.count(others, sender, key=key, sites=sites)
 
 
 def version_in(parameters: Mapping[str, str]) -> str:

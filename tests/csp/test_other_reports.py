@@ -12,6 +12,7 @@ from django.test import Client
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 from csp import services
 from csp.counting import other_reports
@@ -20,6 +21,7 @@ from csp.management.commands.find_csp_secrets import findings
 from csp.models import Group, OtherReport, Report
 from csp.parsing.formats import OtherReport as Parsed
 from csp.parsing.formats import parse
+from csp.writing import writer
 from csp.writing.entries import Sender, keyed_hash
 from tests.support.api.client import APIClient
 from tests.support.browsers.both import FLAGS
@@ -37,6 +39,9 @@ FILE = "https://cdn.example.net/lib.js"
 HASH = "sha256-i1FXsRbFto5y0dIx5ZOoGP4YvUW3YNGVsUH+lUDnR8U="
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
+
+
+INVALID = ("coderapi_csp_received_reports_total", {"outcome": "invalid"})
 
 
 def report(type: str, /, **body: Any) -> dict[str, Any]:
@@ -102,6 +107,24 @@ def test_equal_reports_add_to_one_row_with_different_clients(owner: APIClient) -
     assert (row.reports, row.client_days) == (7, 3)
     assert row.first_seen < row.last_seen
     assert Group.objects.get().reports == 3
+
+
+def test_reports_of_a_request_that_is_sent_again_are_counted_once(
+    owner: APIClient, settings: Any, tmp_path: Path
+) -> None:
+    direct = settings.DIRECT_DATABASE_URL
+    settings.DIRECT_DATABASE_URL = f"postgresql://nobody@/none?host={tmp_path}"
+    # A late report of an earlier test's browser may have opened a connection.
+    writer.stop()
+    reports = [report("deprecation", id="x"), modern(), 7]
+    before = REGISTRY.get_sample_value(*INVALID) or 0
+    assert send(owner, reports).status_code == 503
+    settings.DIRECT_DATABASE_URL = direct
+    assert send(owner, reports).status_code == 200
+    send(owner, [report("crash", reason="oom")])
+    wait_for(lambda: len(stored()) == 2)
+    assert stored() == {("deprecation", "x", ""): 1, ("crash", "oom", ""): 1}
+    assert REGISTRY.get_sample_value(*INVALID) == before + 1
 
 
 def test_sites_and_ingest_keys_are_counted_apart(owner: APIClient, settings: Any) -> None:
