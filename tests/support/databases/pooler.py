@@ -36,7 +36,9 @@ def pooler(database: str, directory: Path) -> Iterator[str]:
     assert PGBOUNCER
     parts = psycopg.conninfo.conninfo_to_dict(database)
     port = free_port()
-    upstream = " ".join(f"{key}={value}" for key, value in parts.items() if key != "dbname")
+    # PgBouncer does not know `requirepeer`.
+    known = {key: parts[key] for key in parts.keys() - {"dbname", "requirepeer"}}
+    upstream = " ".join(f"{key}={value}" for key, value in known.items())
     directory.chmod(0o777)
     ini = directory / "pgbouncer.ini"
     ini.write_text(POOLER.format(upstream=upstream, port=port, directory=directory))
