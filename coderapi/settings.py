@@ -218,7 +218,7 @@ CSRF_TRUSTED_ORIGINS = [OPTIONS["access_url"].origin] if OPTIONS["access_url"] e
 STRICT_TRANSPORT_SECURITY = start.strict_transport_security(
     OPTIONS["strict_transport_security"], OPTIONS["strict_transport_security_options"] or ()
 )
-# Only the admin and our own pages use the CSRF cookie. tokens.verification.authentication explains
+# Only the admin and our own pages use the CSRF cookie. tokens.verification.extraction explains
 # how the API is protected.
 CSRF_COOKIE_NAME = f"{COOKIE_PREFIX}coderapi_csrf"
 # Django's other storage would use a cookie with the path `/`.

@@ -33,7 +33,7 @@ def _for_pages(middleware: type[Any]) -> type[Any]:
 
 
 PageSessionMiddleware = _for_pages(SessionMiddleware)
-# `tokens.verification.authentication` protects the API against cross-site requests.
+# `tokens.verification.extraction` protects the API against cross-site requests.
 PageCsrfMiddleware = _for_pages(CsrfViewMiddleware)
 PageAuthenticationMiddleware = _for_pages(AuthenticationMiddleware)
 PageMessageMiddleware = _for_pages(MessageMiddleware)

@@ -40,9 +40,12 @@ from kernel.settings import settings
 from tokens import token_format
 from tokens.lifetimes import expires_soon
 from tokens.verification import batches, providers, refusals
-from tokens.verification.authentication import has_foreign_cookie, require_same_origin
 from tokens.verification.batches import Found, Wanted
-from tokens.verification.extraction import presented_token
+from tokens.verification.extraction import (
+    has_foreign_cookie,
+    presented_token,
+    require_same_origin,
+)
 from tokens.verification.keys import FOREIGN, LOOKUPS, MEMORY, fingerprint_of
 from tokens.verification.providers import IdentityProvider
 from users.permissions import KeyIdentity

@@ -1,17 +1,31 @@
-"""Finds the session token in a request."""
+"""Finds the session token in a request, and rejects requests from other sites.
+
+Another site must not be able to sign a user in, or to send a write that only the session cookie
+authenticates. A browser sends `Sec-Fetch-Site` (over https and on loopback) or `Origin`. A request
+without both headers does not come from a browser, so it cannot use a victim's cookie. Source: Go's
+`net/http.CrossOriginProtection`. This check needs no CSRF cookie. The API cannot use a CSRF
+cookie, because Coder may use the cookie `csrf_token` on the same host name.
+"""
 
 from __future__ import annotations
 
 import re
 from functools import cache
 
+from rest_framework.permissions import SAFE_METHODS
+
 from kernel.http.call import Call
+from kernel.http.errors import APIError
 from kernel.http.headers import SESSION_TOKEN
 from kernel.http.identity import TOKEN_PARAMETERS, PresentedToken
+from kernel.http.steps.hosts import scheme_of, with_port
 from kernel.settings import settings
 
 COOKIE, ACCESS_TOKEN = TOKEN_PARAMETERS
 HEADER = SESSION_TOKEN.lower()
+# Browsers send `none` for a URL that the user has typed, and for a bookmark. `same-site` is
+# rejected, because workspace applications run on other hosts of the same site.
+TRUSTED_SITES = frozenset({"same-origin", "none"})
 
 
 def presented_token(call: Call) -> PresentedToken | None:
@@ -59,3 +73,43 @@ def bearer(authorization: str) -> str:
     """Returns the token of an Authorization header with the Bearer scheme, or ""."""
     scheme, _, token = authorization.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
+
+
+# --- Other sites ------------------------------------------------------------------------------
+
+
+def has_foreign_cookie(call: Call, presented: PresentedToken | None) -> bool:
+    """Returns whether another site has sent the request, and only the cookie has the token."""
+    return is_in_cookie_only(call, presented) and _is_cross_site(call)
+
+
+def is_in_cookie_only(call: Call, presented: PresentedToken | None) -> bool:
+    """Returns whether the cookie is the only source of the token.
+
+    Another site can make a browser send the cookie, but not a header with the token.
+    """
+    if presented is None or not presented.is_cookie:
+        return False
+    also_sent = (call.headers.get(HEADER), call.parameters.get(COOKIE))
+    has_bearer = bool(bearer(call.headers.get("authorization", "")))
+    return not has_bearer and presented.token not in also_sent
+
+
+def require_same_origin(call: Call, *, advice: str) -> None:
+    """Rejects a write that another site has sent. Raises: APIError 400."""
+    if call.method in SAFE_METHODS:
+        return
+    if _is_cross_site(call):
+        site, origin = call.headers.get("sec-fetch-site", ""), call.headers.get("origin", "")
+        cause = f"Sec-Fetch-Site is {site[:64]!r}" if site else f"Origin is {origin[:256]!r}"
+        raise APIError(400, "Another site sent this request.", detail=f"{cause}. {advice}")
+
+
+def _is_cross_site(call: Call) -> bool:
+    """Returns whether another site sent the request."""
+    site, origin = call.headers.get("sec-fetch-site", ""), call.headers.get("origin", "")
+    if site:
+        return site not in TRUSTED_SITES
+    scheme = scheme_of(call)
+    own = f"{scheme}://{with_port(call.headers.get('host', ''), scheme)}"
+    return bool(origin) and origin.lower() not in {own, *settings.CSRF_TRUSTED_ORIGINS}
