@@ -60,7 +60,8 @@ def written(policy: Policy) -> str:
 # Source: CSP 3, 8 ("Authoring considerations"), and 2.3.1 (how nonces, hashes and 'strict-dynamic'
 # change the meaning of other sources).
 
-_ANY = {"*", "http:", "https:", "data:", "blob:"}
+_SCRIPTS = ("script-src", "script-src-elem", "script-src-attr")
+_ANY = {"http:", "https:", "data:", "blob:"}
 
 
 _LETTERS = {Risk.HIGH: "D", Risk.MEDIUM: "C", Risk.LOW: "B"}
@@ -79,13 +80,15 @@ def grade(policy: Policy) -> tuple[str, list[Weakness]]:
         nothing = "The policy has neither script-src nor default-src, so every script runs."
         return "F", [(Risk.HIGH, nothing)]
     order = list(Risk)
-    found = [*_of_scripts(policy), *_missing(policy)]
+    # Elements and attributes may have a directive of their own.
+    of_scripts = dict.fromkeys(governing_directive(policy, name) for name in _SCRIPTS)
+    found = [each for name in of_scripts for each in _of_scripts(name, policy)]
+    found += _missing(policy)
     found.sort(key=lambda each: order.index(each[0]), reverse=True)
     return _LETTERS[found[0][0]] if found else "A", found
 
 
-def _of_scripts(policy: Policy) -> Iterator[Weakness]:
-    directive = governing_directive(policy, "script-src")
+def _of_scripts(directive: str, policy: Policy) -> Iterator[Weakness]:
     sources = [source.lower() for source in policy[directive]]
     if "'unsafe-inline'" in sources and not any(map(is_strict, sources)):
         yield Risk.HIGH, f"{directive} contains 'unsafe-inline', so injected inline code runs."
@@ -98,11 +101,11 @@ def _of_scripts(policy: Policy) -> Iterator[Weakness]:
 
 
 def _of_source(directive: str, source: str) -> Iterator[Weakness]:
-    if source in _ANY:
-        yield Risk.HIGH, f"{directive} contains {source}, so scripts of any host run."
-        return
     host = source.partition("://")[2] or source
     host = host.partition("/")[0].partition(":")[0]
+    if source in _ANY or host == "*":
+        yield Risk.HIGH, f"{directive} contains {source}, so scripts of any host run."
+        return
     if source.startswith("http://"):
         yield Risk.MEDIUM, f"Anyone on the network can change the scripts of {source}."
     if "." not in host:
