@@ -50,9 +50,10 @@ _IS_SEEN = "excluded.noise_rule_id IS NULL OR stored.noise_rule_id IS NOT NULL"
 
 # Writes the rows of a JSON array, unless a batch with the same id was written earlier. Returns
 # whether it has written them. The parameters are the id, whether the batch is imported, the array,
-# whether there is disk space for reports, and the start of the window. Without disk space, the
-# statement counts the reports but stores none. Reports before the window do not change the numbers
-# of their groups.
+# whether there is disk space for reports, the start of the window, and whether there is disk space
+# for hashes. Without disk space, the statement counts the reports but stores none, and counts no
+# further pages, and clients without their version. Reports before the window do not change the
+# numbers of their groups.
 #
 # The parameters have the form of PostgreSQL, for `psycopg.RawCursor`. If they had names, psycopg
 # would parse the statement for each batch, because it is longer than 4,096 characters.
@@ -73,9 +74,11 @@ WITH batch AS (
     SELECT group_id, kind, hash, each.version_id, max(day)
     FROM arrived LEFT JOIN csp_group AS known ON known.id = group_id, LATERAL (VALUES
         ({PAGE}, page, 0, known.pages),
-        ({CLIENT_DAY}, client_day, coalesce(arrived.version_id, 0), known.client_days)
+        ({CLIENT_DAY}, client_day, CASE WHEN $6 THEN coalesce(arrived.version_id, 0) ELSE 0 END,
+            known.client_days)
     ) AS each (kind, hash, version_id, number)
-    WHERE arrived.noise_rule_id = 0 AND (number IS NULL OR number <= {EXACT} OR NOT {IS_LARGE})
+    WHERE arrived.noise_rule_id = 0 AND ($6 OR kind = {CLIENT_DAY})
+        AND (number IS NULL OR number <= {EXACT} OR NOT {IS_LARGE})
     GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
     ON CONFLICT (group_id, kind, hash, version_id) DO UPDATE SET day = excluded.day
     WHERE stored.day < excluded.day RETURNING group_id, kind, hash, version_id, day

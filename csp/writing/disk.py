@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from django.conf import settings
@@ -22,9 +22,11 @@ from kernel.text.humanize import size
 MEASURE_SECONDS = 60.0
 # The job keeps this share of the space free, so that the writer never has to stop.
 FREE = 0.1
-# The size of the reports with their indexes. It does not read the tables.
+# The sizes of the reports, and of the hashes of their pages and clients, with the indexes. It does
+# not read the tables.
 _BYTES = """
-SELECT coalesce(sum(pg_total_relation_size(inhrelid)), 0)::bigint
+SELECT coalesce(sum(pg_total_relation_size(inhrelid)), 0)::bigint,
+    pg_total_relation_size('csp_distincthash')
 FROM pg_inherits WHERE inhparent = 'csp_report'::regclass
 """
 
@@ -65,25 +67,36 @@ def limit_disk(now: datetime) -> int:
     return dropped
 
 
+class Room(NamedTuple):
+    """Whether further reports may be stored, and whether further pages may be counted."""
+
+    reports: bool
+    pages: bool
+
+
+_FULL = (
+    "CSP reports are counted but not stored: they fill %s.",
+    "No further pages and clients of a version are counted: the hashes of CSP reports fill %s.",
+)
+
+
 class DiskLimit:
-    """Measures the stored reports once a minute. Only one thread may use an instance."""
+    """Measures the stored reports and hashes once a minute. Only one thread may use an instance."""
 
     def __init__(self) -> None:
-        self._has_room = True
+        self._room = Room(reports=True, pages=True)
         self.forget()
 
     def forget(self) -> None:
         self._measured_at = float("-inf")
 
-    def has_room(self, connection: psycopg.Connection[Any]) -> bool:
-        """Returns whether further reports may be stored."""
-        if time.monotonic() - self._measured_at < MEASURE_SECONDS:
-            return self._has_room
-        row = connection.execute(_BYTES).fetchone()
-        had_room = self._has_room
-        self._has_room = not settings.CSP_MAX_DISK or not row or row[0] < settings.CSP_MAX_DISK
-        self._measured_at = time.monotonic()
-        if had_room and not self._has_room:
-            limit = size(settings.CSP_MAX_DISK)
-            log.warning("CSP reports are counted but not stored: they fill %s.", limit)
-        return self._has_room
+    def room(self, connection: psycopg.Connection[Any]) -> Room:
+        if time.monotonic() - self._measured_at >= MEASURE_SECONDS:
+            before, limit = self._room, settings.CSP_MAX_DISK
+            sizes = connection.execute(_BYTES).fetchone() or (0, 0)
+            self._room = Room(*(not limit or each < limit for each in sizes))
+            self._measured_at = time.monotonic()
+            for had_room, has_room, text in zip(before, self._room, _FULL, strict=True):
+                if had_room and not has_room:
+                    log.warning(text, size(limit))
+        return self._room

@@ -127,11 +127,11 @@ class Store:
         self._versions.store(connection, entries)
         times = [entry.row["received_at"] for entry in entries]
         self._ensure_partitions(times)
-        has_room = self._disk.has_room(connection)
+        room = self._disk.room(connection)
         now = timezone.now() if is_imported else max(times)
         rows = orjson.dumps([entry.row for entry in entries]).decode()
         had_been_sent, self._sent = self._sent, True
-        values = [batch_id, is_imported, rows, has_room, window_start(now).date()]
+        values = [batch_id, is_imported, rows, room.reports, window_start(now).date(), room.pages]
         row = psycopg.RawCursor(connection).execute(WRITE, values).fetchone()
         written = had_been_sent or bool(row and row[0])
         if written and not is_imported:

@@ -119,8 +119,12 @@ def test_reports_stay_within_their_disk_space(
     assert DISK.run(timezone.now()) != 0
     assert Report.objects.get().received_at.date() == timezone.now().date()
     writer.stop()
-    send(member, legacy())
-    assert (Group.objects.get().reports, Report.objects.count()) == (3, 1)
+    before = Group.objects.get()
+    send(member, legacy(document_uri="https://coder.example.com/another"), REMOTE_ADDR="10.1.2.3")
+    group = Group.objects.get()
+    assert (group.reports, Report.objects.count()) == (before.reports + 1, 1)
+    # Anyone can invent pages, so they are not counted either.
+    assert (group.pages, group.client_days) == (before.pages, before.client_days + 1)
     metrics = {gauge.name: gauge for gauge in DATABASE_GAUGES}
     assert metrics["coderapi_csp_disk_bytes"].read(timezone.now())[()] > 0
     assert metrics["coderapi_csp_disk_limit_bytes"].read(timezone.now()) == {(): 1}
