@@ -5,7 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -31,6 +31,7 @@ class ConfigRevisionAdmin(ReadOnlyAdmin):
         "host",
         "server_version",
         "coder_url",
+        "changes",
         "csp_reports",
     ]
     list_filter = ["host", "server_version"]
@@ -42,12 +43,17 @@ class ConfigRevisionAdmin(ReadOnlyAdmin):
         "host",
         "server_version",
         "coder_url",
+        "changes",
         "csp_reports",
         "options",
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ConfigRevision]:
-        return super().get_queryset(request).defer("values", "sources", "secret_digests")
+        earlier = ConfigRevision.objects.filter(pk__lt=OuterRef("pk"))
+        previous = earlier.filter(coder_url=OuterRef("coder_url")).values("pk")[:1]
+        revisions = super().get_queryset(request).defer("values", "sources", "secret_digests")
+        found: QuerySet[ConfigRevision] = revisions.annotate(previous=Subquery(previous))
+        return found
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -55,6 +61,14 @@ class ConfigRevisionAdmin(ReadOnlyAdmin):
         hosts = hosts_by_configuration(replicas())
         context = {"running": hosts, "has_drifted": has_drifted(hosts)}
         return super().changelist_view(request, {**context, **(extra_context or {})})
+
+    @admin.display
+    def changes(self, revision: Any) -> SafeString:
+        """Links to the differences from the previous revision of the same server."""
+        if not revision.previous:
+            return SafeString("first revision")
+        url = reverse("admin:deployment_configrevision_diff", args=[revision.previous, revision.pk])
+        return format_html('<a href="{}">Changed options</a>', url)
 
     @admin.display(description="CSP reports")
     def csp_reports(self, revision: ConfigRevision) -> SafeString:

@@ -102,7 +102,7 @@ class SnapshotAdmin(ReadOnlyAdmin):
         return self.page(
             request,
             "timelines",
-            "Timelines",
+            "Charts",
             ranges=list(RANGES),
             selected=selected,
             timelines=charts(selected, now=now),

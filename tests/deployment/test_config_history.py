@@ -141,6 +141,21 @@ def test_page_lists_revisions_and_compares_two(owner: APIClient) -> None:
     assert "<td>true</td>" in page
 
 
+def test_each_revision_links_to_its_changes_from_the_previous_one_of_its_server(
+    owner: APIClient,
+) -> None:
+    first = revision()
+    of_coder = record(of(CODER_SSH_KEYGEN_ALGORITHM="rsa4096"), now=NOW, coder_url="http://c.test")
+    second = revision(CODER_BROWSER_ONLY="true")
+    owner.force_login(owner.user)
+    link = f'href="{PAGE}{first.pk}/{second.pk}/">Changed options</a>'
+    listed = owner.get(PAGE).text
+    assert listed.count("Changed options</a>") == listed.count(link) == 1
+    assert link in owner.get(f"{PAGE}{second.pk}/change/").text
+    assert of_coder
+    assert "first revision" in owner.get(f"{PAGE}{of_coder.pk}/change/").text
+
+
 def test_page_of_a_revision_lists_set_options_before_defaults(owner: APIClient) -> None:
     url = "postgres://u:held-back@h/d"
     found = revision(CODER_BROWSER_ONLY="true", CODER_PG_CONNECTION_URL=url)
