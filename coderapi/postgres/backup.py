@@ -83,6 +83,8 @@ def write(file: Path, on: Target, *, secret_key: str, release: str, now: datetim
     """
     if os.path.lexists(file):
         raise PostgresError(f"{file} exists already: name another file.")
+    if not file.parent.is_dir():
+        raise PostgresError(f"{file.parent} is not a directory.")
     about = About(FORMAT, release, now.isoformat(timespec="seconds"), *_schema(on))
     draft = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     try:

@@ -79,8 +79,7 @@ class BaseCommand(DjangoCommand):
             summary: str | None = super().execute(*args, **options)
         except APIError as error:
             details = [f"{each.field}: {each.detail}" for each in error.validations]
-            text = " ".join(filter(None, [error.message, error.detail, *details]))
-            raise CommandError(text) from None
+            raise CommandError(" ".join([*error.reasons, *details])) from None
         except self.expected as error:
             raise CommandError(str(error)) from None
         return summary

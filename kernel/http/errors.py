@@ -12,6 +12,7 @@ from kernel.http.responses import JSON_CONTENT_TYPE, Answer
 from kernel.limiter import LimitReachedError
 
 RETRY_SOON = {"Retry-After": "5"}
+NOT_VALID = "The request is not valid."
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,15 @@ class APIError(Exception):
     validations: Sequence[Validation] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def reasons(self) -> list[str]:
+        """Returns the message and the detail for a caller that is not a client of the API.
+
+        A request that is not valid concerns only a client.
+        """
+        message = "" if self.message == NOT_VALID else self.message
+        return list(filter(None, [message, self.detail]))
+
     def answer(self) -> Answer:
         headers = {"Content-Type": JSON_CONTENT_TYPE, **self.headers}
         return Answer(self.status, headers, orjson.dumps(self.body()))
@@ -49,7 +59,7 @@ class APIError(Exception):
         return body
 
 
-def invalid(*validations: Validation, message: str = "The request is not valid.") -> APIError:
+def invalid(*validations: Validation, message: str = NOT_VALID) -> APIError:
     """Makes a 400 error with one entry for each invalid field."""
     return APIError(400, message, validations=validations)
 

@@ -57,7 +57,7 @@ def chosen(call: Call, found: object) -> WireFormat:
     try:
         return WireFormat(header)
     except ValueError:
-        problem = Validation(WIRE_FORMAT, f"{header[:64]!r} is not {' or '.join(WireFormat)}.")
+        problem = Validation(WIRE_FORMAT, f"must be {' or '.join(WireFormat)}, not {header[:64]!r}")
         raise invalid(problem, message=f"The header {WIRE_FORMAT} is not valid.") from None
 
 

@@ -285,6 +285,8 @@ def test_database_that_cannot_be_reached_is_named_without_its_password(
         with pytest.raises(CommandError) as raised:
             run(*command)
         assert "planted" not in str(raised.value)
+        # Nothing has begun that could continue.
+        assert "again to continue" not in str(raised.value)
     (finding,) = findings(database.now)
     assert "planted" not in finding.message
     assert "state-failed" in card()

@@ -140,6 +140,8 @@ NO_SCOPE = "--scope: 'nope' is not a scope. Scopes: api_key:*, "
         ("list_tokens", "--scope nope", NO_SCOPE),
         ("expire_tokens", "--scope nope --dry-run", NO_SCOPE),
         ("export_audit", "--action nope", "--action: invalid choice: 'nope'"),
+        ("create_user", "--username a --email a@b.co --role x", "--role: invalid choice: 'x'"),
+        ("set_roles", "alice auditor x", "ROLE: invalid choice: 'x'"),
         ("token_policy", "set --role auditor", "Add at least one limit"),
         ("list_csp_groups", "--limit x", "is not a number from 1 to 100,000"),
         ("list_csp_groups", "--limit 0", "is not a number from 1 to 100,000"),

@@ -153,7 +153,7 @@ def test_csv_and_command_list_groups_by_their_cause(pages: Client, member: APICl
         ("Script of a browser extension", "None (noise: extensions)"),
     }
     listed = run("list_csp_groups")
-    assert "Script from cdn.example.net" in listed
+    assert "  new           Script from cdn.example.net" in listed
     assert "1 of 1 group." in listed
     assert "Script of a browser extension" in run("list_csp_groups", include_noise=True)
 

@@ -241,6 +241,9 @@ def test_key_is_retired_by_name_or_text_now_or_later(key: str, anonymous: APICli
     assert post(anonymous, successor) == 200
     run("retire_ingest_key", successor)
     assert post(anonymous, successor) == 410
+    newest = IngestKey.objects.get(value=successor)
+    page = in_admin("auditor").get(f"/admin/csp/ingestkey/{newest.pk}/check/").text
+    assert f"From {newest.retired_at:%Y-%m-%d %H:%M} (UTC) on, reports with this key get a" in page
 
 
 def test_invalid_retirement_is_refused_with_a_sentence() -> None:

@@ -37,7 +37,8 @@ class Command(BaseCommand):
             snapshots = _snapshots(oldest, first, counts)
         except (CoderDatabaseError, KeyboardInterrupt) as error:
             reason = str(error) or "Stopped."
-            raise CommandError(f"{reason} Run the command again to continue.") from None
+            again = " Run the command again to continue." if tally.stored else ""
+            raise CommandError(f"{reason}{again}") from None
         parts = [
             f"{plural(tally.stored, 'agent row')} imported, "
             f"{plural(tally.duplicates, 'duplicate')}; {_since('rows', oldest)}.",

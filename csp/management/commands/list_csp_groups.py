@@ -46,11 +46,11 @@ class Command(ListingCommand):
         listed = mark_new(list(groups[:limit]))
         if listed:
             self.stdout.write(f"Numbers of the last {WINDOW_DAYS} days:")
-            self.stdout.write("client days       pages   reports  group")
+            self.stdout.write("client days       pages   reports  state         group")
         for group in listed:
             self.row(
                 f"{humanized(group.client_days):>11} {humanized(group.pages):>11} "
-                f"{group.reports:9,}  {group}{where(group)}",
+                f"{group.reports:9,}  {group.current:<12}  {group}{where(group)}",
                 **GroupSerializer(group).data,
             )
         return f"{len(listed)} of {plural(groups.count(), 'group')}."

@@ -68,6 +68,8 @@ def test_backup_goes_round_trip_over_existing_data(original: str, tmp_path: Path
     ]
     again = error_of("backup", str(file), DATABASE_URL=original, **KEYED)
     assert "a.backup exists already: name another file." in again
+    lost = error_of("backup", str(tmp_path / "no" / "b"), DATABASE_URL=original, **KEYED)
+    assert f"{tmp_path / 'no'} is not a directory." in lost
     with own_database(like=database_name(original)) as other:
         query(other, "DELETE FROM users_user; INSERT INTO auth_group VALUES (9, 'new')")
         assert contents(other) != before

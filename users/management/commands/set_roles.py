@@ -21,8 +21,9 @@ class Command(ListingCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("user", metavar="USER", help="username or e-mail address")
-        known = ", ".join((*DISPLAY_NAMES, MEMBER))
-        parser.add_argument("roles", metavar="ROLE", nargs="+", help=f"one of {known}")
+        known = [*DISPLAY_NAMES, MEMBER]
+        about = f"one of {', '.join(known)}"
+        parser.add_argument("roles", metavar="ROLE", nargs="+", choices=known, help=about)
         super().add_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
