@@ -53,7 +53,7 @@ class PersonFilter(TextFilter):
     The input is the user's id, or the username at the time of the entry.
     """
 
-    title = parameter_name = "person"
+    title, parameter_name = "user", "person"
     hint = "username or id"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:

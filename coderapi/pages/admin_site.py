@@ -101,9 +101,12 @@ class ServiceAdminSite(AdminSite):
         self, request: HttpRequest, app_label: str, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
         # Otherwise Django responds that the page does not exist.
-        if not self.get_app_list(request, app_label):
+        apps = self.get_app_list(request, app_label)
+        if not apps:
             raise PermissionDenied
-        return super().app_index(request, app_label, extra_context)
+        # Not "Alerts administration".
+        context = {"title": apps[0]["name"], **(extra_context or {})}
+        return super().app_index(request, app_label, context)
 
     def autocomplete_view(self, request: HttpRequest) -> HttpResponse:
         with bounded_search(request):

@@ -60,7 +60,7 @@ class StateFilter(ConditionFilter):
 
 
 class AssigneeFilter(ConditionFilter):
-    title = "assigned to"
+    title = "assigned user"
     parameter_name = "assigned_to"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -138,7 +138,7 @@ FormatFilter = _value_filter("format", lambda: Format)
 class NewInFilter(ConditionFilter):
     """Offers the versions in which groups can be new. Hidden if there are no versions."""
 
-    title = "new in"
+    title = "version that added it"
     parameter_name = "new_in"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
