@@ -64,7 +64,7 @@ class Child:
 
     def __init__(self, role: Role) -> None:
         self.role = role
-        self.due: float | None = time.monotonic()
+        self.due: float | None = None
         self._backoff = Backoff()
         self._process: ForkProcess | None = None
         self._started_at = 0.0
@@ -75,7 +75,10 @@ class Child:
         return self._process is not None and self._process.exitcode is None
 
     def start(self, siblings: Iterable[Child]) -> None:
-        """Starts the process in a new session, so that only the supervisor receives Ctrl-C."""
+        """Starts the process in a new session, so that only the supervisor receives Ctrl-C.
+
+        Raises: OSError if the operating system has no process or no memory left.
+        """
         self.due = None
         self._started_at = time.monotonic()
         self.close_pipe()
@@ -85,20 +88,22 @@ class Child:
         reader, self._pipe = os.pipe()
         pipes = [child._pipe for child in siblings if child._pipe is not None]
         arguments = (self.role, reader, pipes, listeners - {None})
-        self._process = _forking.Process(target=_run, args=arguments)
-        self._process.start()
-        os.close(reader)
+        process = _forking.Process(target=_run, args=arguments)
+        try:
+            process.start()
+        finally:
+            os.close(reader)
+        self._process = process
 
-    def schedule_restart(self) -> None:
-        """Schedules the next start after a delay. Logs why the process ended."""
+    def schedule_restart(self, error: OSError | None = None) -> None:
+        """Schedules the next start after a delay. Logs why the process ended or cannot start."""
         now = time.monotonic()
         delay = self._backoff.after(now - self._started_at)
         self.due = now + delay
         code = (self._process and self._process.exitcode) or 0
-        cause = f"signal {-code}" if code < 0 else f"exit status {code}"
-        logger.error(
-            "The %s process ended (%s). It restarts in %.2f s.", self.role.name, cause, delay
-        )
+        cause = f"ended (signal {-code})" if code < 0 else f"ended (exit status {code})"
+        cause = f"cannot start ({error})" if error else cause
+        logger.error("The %s process %s. It restarts in %.2f s.", self.role.name, cause, delay)
 
     def is_away(self, seconds: float) -> bool:
         """Returns whether the process will not run for this time."""

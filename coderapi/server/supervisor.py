@@ -41,7 +41,8 @@ class Supervisor:
         with self._signals:
             # Garbage collection would write to all objects, so that they would no longer be shared.
             gc.freeze()
-            self._start_due()
+            for child in self._children:
+                child.start(siblings=self._children)
             gc.enable()
             try:
                 # This starts a thread, so the first children are forked before it.
@@ -60,8 +61,8 @@ class Supervisor:
             for child in self._children:
                 if child.due is None and not child.alive:
                     child.schedule_restart()
+            self._restart_due()
             self._pause_listeners()
-            self._start_due()
 
     def _pause_listeners(self) -> None:
         """Lets each address reject connections whose workers will all be away for some time.
@@ -73,11 +74,15 @@ class Supervisor:
             if listener and all(child.is_away(MAX_WAIT_SECONDS) for child in workers):
                 listener.pause()
 
-    def _start_due(self) -> None:
+    def _restart_due(self) -> None:
         now = time.monotonic()
         for child in self._children:
             if child.due is not None and child.due <= now:
-                child.start(siblings=self._children)
+                try:
+                    child.start(siblings=self._children)
+                except OSError as error:
+                    # The other children continue.
+                    child.schedule_restart(error)
 
     def _next(self, *, until: float | None) -> int | None:
         return self._signals.get(None if until is None else max(0.0, until - time.monotonic()))

@@ -1,4 +1,4 @@
-"""The end of a web worker: while it starts, and with an idle client of TLS."""
+"""The end of a web worker: while it starts, with an idle client of TLS, and without a successor."""
 
 from __future__ import annotations
 
@@ -75,6 +75,37 @@ def test_worker_that_must_end_while_it_starts_is_not_killed(step: str) -> None:
     code = STARTS_SLOWLY.format(step=step, seconds=DEADLINE_SECONDS)
     found = execute([sys.executable, "-c", code], cwd=PROJECT)
     assert found.stdout.strip() in {"0", f"-{int(signal.SIGTERM)}"}, found.stderr
+
+
+# The first process ends, and the operating system has no other process for a moment.
+HAS_NO_PROCESS = """
+import os, signal
+from coderapi.server.children import Role
+from coderapi.server.supervisor import Supervisor
+
+fork, calls = os.fork, []
+
+def fork_sometimes():
+    calls.append(None)
+    if len(calls) == 2:
+        raise BlockingIOError("no process is left")
+    return fork()
+
+def run():
+    if len(calls) == 1:
+        os._exit(1)
+    os.kill(os.getppid(), signal.SIGTERM)
+    signal.pause()
+
+os.fork = fork_sometimes
+print(Supervisor([Role("web", run)]).run(), len(calls))
+"""
+
+
+def test_supervisor_tries_again_if_it_cannot_restart_a_child() -> None:
+    found = execute([sys.executable, "-c", HAS_NO_PROCESS], cwd=PROJECT)
+    assert found.stdout == "0 3\n", found.stderr
+    assert "The web process cannot start (no process is left). It restarts in" in found.stderr
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
