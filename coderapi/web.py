@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
-from django.urls import get_resolver
 
 from coderapi import readiness
 from coderapi.steps import STEPS
@@ -28,7 +27,7 @@ from kernel.http.errors import APIError
 from kernel.http.exchange import Route, Site
 from kernel.http.responses import Answer
 from kernel.http.results import Ask, Results
-from kernel.http.routes import view_classes
+from kernel.http.routes import views_by_path
 from kernel.http.threads import Threads
 from kernel.http.views import documents
 from kernel.http.views.base import DocumentView
@@ -50,7 +49,7 @@ type Refusals = Sequence[Callable[[Any], APIError | None]]
 def routes(urlconf: str) -> dict[str, Route]:
     """Returns the routes of `urlconf` that need no Django, as a mapping from path to route."""
     found = {}
-    for path, view in view_classes(get_resolver(urlconf)):
+    for path, view in views_by_path(urlconf).items():
         if issubclass(view, ReportView):
             operation = view.post.operation_id
             found[path] = Route(frozenset({"POST"}), operation, collect_reports, view.max_body)

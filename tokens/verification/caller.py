@@ -10,10 +10,9 @@ import time
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime
-from functools import cache, lru_cache
+from functools import lru_cache
 from http import HTTPStatus
 
-from django.urls import get_resolver
 from django.utils import timezone
 from django.utils.http import http_date
 
@@ -30,7 +29,7 @@ from kernel.http.results import (
     Caller,
     Results,
 )
-from kernel.http.routes import view_classes
+from kernel.http.routes import views_by_path
 from kernel.http.steps.hosts import client_of
 from kernel.http.steps.rate_limit import WINDOW_SECONDS, limit_of, shared_counter
 from kernel.http.views.base import PublicAPIView
@@ -74,7 +73,9 @@ def caller_of_api(call: Call, found: Results) -> Caller | Asking[Caller]:
     """
     if call.path in settings.SIGN_IN_PATHS:
         require_same_origin(call, advice=USE_LOGIN_PAGE)
-    if not is_api_path(call.path) or call.path in public_paths(settings.ROOT_URLCONF):
+    view = views_by_path(settings.ROOT_URLCONF).get(call.path, object)
+    # Public routes ignore session tokens.
+    if not is_api_path(call.path) or issubclass(view, PublicAPIView):
         return ANONYMOUS
     presented = presented_token(call)
     if call.path == settings.CSP_REPORTS_PATH and has_foreign_cookie(call, presented):
@@ -114,6 +115,11 @@ def _caller(presented: PresentedToken, found: Found, now: datetime) -> Caller:
         return Caller(refusal=refusals.unknown(), presented=presented)
     is_soon = expires_soon(found.expires_at, found.lifetime_ns, now=now)
     return Caller(found, None, presented, _http_date(found.expires_at) if is_soon else "")
+
+
+@lru_cache(maxsize=1024)
+def _http_date(moment: datetime) -> str:
+    return http_date(moment.timestamp())
 
 
 # --- Tokens that are not cached -------------------------------------------------------------------
@@ -202,18 +208,3 @@ def _own_or_other(wanted: Wanted, other: IdentityProvider) -> Asking[Found]:
             raise
         return known
     return found
-
-
-# --- What the step needs --------------------------------------------------------------------------
-
-
-@cache
-def public_paths(urlconf: str) -> frozenset[str]:
-    """Returns the paths of public routes. Session tokens are ignored on these paths."""
-    routes = view_classes(get_resolver(urlconf))
-    return frozenset(path for path, view in routes if issubclass(view, PublicAPIView))
-
-
-@lru_cache(maxsize=1024)
-def _http_date(moment: datetime) -> str:
-    return http_date(moment.timestamp())

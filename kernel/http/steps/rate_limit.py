@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
-from django.urls import get_resolver
 
 from kernel.http import is_api_path
 from kernel.http.call import Call
@@ -23,7 +22,7 @@ from kernel.http.headers import (
 )
 from kernel.http.identity import Identity
 from kernel.http.results import Results
-from kernel.http.routes import API_RATE_LIMIT, view_classes
+from kernel.http.routes import API_RATE_LIMIT, views_by_path
 from kernel.http.steps.counters import Counter, RedisCounter, SharedCounter
 from kernel.http.steps.hosts import client_of
 from kernel.settings import settings
@@ -116,7 +115,8 @@ def count_request(
     path, identity = call.path, found.caller.identity
     if not is_api_path(path):
         return None
-    name = _limits_of_routes(settings.ROOT_URLCONF).get(path, API_RATE_LIMIT)
+    view = views_by_path(settings.ROOT_URLCONF).get(path)
+    name = getattr(view, "rate_limit", API_RATE_LIMIT)
     limit = getattr(settings, name)
     if limit is None:
         return None
@@ -128,13 +128,6 @@ def count_request(
     bucket = kind + bucket_of(identity, found.address)
     counter, now = shared_counter(), time.time()
     return check(counter, bucket, limit=limit, now=now, amount=amount, noun=noun)
-
-
-@cache
-def _limits_of_routes(urlconf: str) -> dict[str, str]:
-    """Returns the names of the limits of the routes, by path."""
-    routes = view_classes(get_resolver(urlconf))
-    return {path: getattr(view, "rate_limit", API_RATE_LIMIT) for path, view in routes}
 
 
 def bucket_of(identity: Identity | None, address: str) -> str:
