@@ -26,7 +26,7 @@ class BesideConfig(AppConfig):
             from beside.configuration import documents
 
             documents.use_coder()
-        from beside.database.usage import counts_usage
+        from beside.database import counts_usage
         from stats import statistics
 
         statistics.counts_usage = counts_usage
