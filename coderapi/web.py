@@ -16,6 +16,7 @@ from django.core.wsgi import get_wsgi_application
 from coderapi import readiness
 from coderapi.steps import STEPS
 from csp.collection import collect_reports
+from csp.counting import counts
 from csp.views import ReportView
 from jobs.registry import all_jobs
 from kernel.db import listener
@@ -102,6 +103,7 @@ def build() -> Site:
     listener.start()
     readiness.start()
     metrics.start_sampling()
+    counts.write_at_exit()
     return Site(
         STEPS,
         routes(settings.ROOT_URLCONF),
