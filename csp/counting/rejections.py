@@ -26,7 +26,7 @@ from csp.counting.counts import Counts
 from csp.models import Rejection
 from csp.scrubbing.address import address_of
 from kernel.db.connections import fetch
-from kernel.http.errors import APIError
+from kernel.http.errors import NOT_VALID, APIError
 from kernel.http.results import Results
 
 # The maximum numbers of rows for each key: in memory, and on a day in the database. Further origins
@@ -98,6 +98,8 @@ def note(results: Results, error: APIError, *, now: datetime) -> None:
         return
     # Not the detail of other errors, because it contains numbers.
     reason = error.detail if error.status == HTTPStatus.FORBIDDEN else error.message
+    if error.message == NOT_VALID:
+        reason = " ".join(f"{each.field} {each.detail}".strip() for each in error.validations)
     metrics.REJECTED_REQUESTS.labels(reason).inc()
     name = keys.name_of(results.call.parameters.get(keys.PARAMETER))
     add(_Subject(now.date(), name, reason[:64], _origin(results)))

@@ -69,6 +69,21 @@ def test_rejected_requests_are_counted_by_key_reason_and_origin(
     assert "All none portal.example unknown key" in listed
 
 
+def test_body_without_a_report_is_counted_with_what_is_wrong(key: IngestKey) -> None:
+    for body in ({"csp-report": 5}, [], {"body": {}}):
+        sent = Client(headers={"Origin": ORIGIN}).post(
+            f"{PATH}?key={key.value}", body, "application/json"
+        )
+        assert sent.status_code == 400
+    reasons = (
+        "csp-report must be a non-empty object",
+        "[] must have at least one report",
+        "body must be a non-empty object",
+    )
+    wait_for(lambda: {(key.name, reason, ORIGIN, 1) for reason in reasons} == rows())
+    assert reasons[0] in text_in(in_admin("auditor").get(check_page(key)))
+
+
 def test_origin_is_stored_without_names(key: IngestKey) -> None:
     assert report(f"?key={key.value}", origin="https://8080--main--dev--alice.apps.example") == 403
     stored = "https://{port}--{agent}--{workspace}--{user}.apps.example"
