@@ -70,7 +70,8 @@ def test_rejected_requests_are_counted_by_key_reason_and_origin(
 
 
 def test_body_without_a_report_is_counted_with_what_is_wrong(key: IngestKey) -> None:
-    for body in ({"csp-report": 5}, [], {"body": {}}):
+    bodies: tuple[Any, ...] = ({"csp-report": 5}, [], {"body": {}})
+    for body in bodies:
         sent = Client(headers={"Origin": ORIGIN}).post(
             f"{PATH}?key={key.value}", body, "application/json"
         )
