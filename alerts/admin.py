@@ -60,7 +60,13 @@ class ChannelForm(forms.ModelForm[Channel]):
         help_text="The kinds of alerts that the channel gets. If empty, it gets all kinds.",
     )
     sites = SimpleArrayField(
-        forms.CharField(max_length=255),
+        # Another form of an origin, such as one with a slash at its end, would match no site.
+        forms.RegexField(
+            r"^(other|https?://[^/?#@\sA-Z]+)$",
+            max_length=255,
+            strip=True,
+            error_messages={"invalid": "Enter an origin in lower case, without a path, or other."},
+        ),
         delimiter="\n",
         max_length=MAX_SITES,
         required=False,

@@ -536,6 +536,18 @@ def test_wrong_address_is_rejected(kind: str, address: str) -> None:
     assert not Channel.objects.exists()
 
 
+@pytest.mark.parametrize("site", ["shop", "https://a.example/", "https://A.example", "http://"])
+def test_site_that_no_report_can_have_is_rejected(receiver: Receiver, site: str) -> None:
+    form = {**FORM, "address": receiver.url, "sites": f"https://b.example:8443\r\n{site}\r\nother"}
+    page = in_admin("owner").post("/admin/alerts/channel/add/", form)
+    assert "Enter an origin in lower case, without a path, or other." in page.text
+    assert not Channel.objects.exists()
+    in_admin("owner").post(
+        "/admin/alerts/channel/add/", {**form, "sites": "https://b.example\nother"}
+    )
+    assert Channel.objects.get().sites == ["https://b.example", "other"]
+
+
 def test_new_channel_is_off_until_a_test_is_accepted(receiver: Receiver) -> None:
     receiver.status = 500
     client, form = in_admin("owner"), {**FORM, "address": receiver.url}

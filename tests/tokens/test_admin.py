@@ -160,6 +160,12 @@ def test_limits_are_explained_and_link_to_the_policy_and_the_user(admin: Client,
     assert browser_of(other).get(LIMITS).status_code == 302
 
 
+def test_policy_without_a_limit_is_rejected(admin: Client) -> None:
+    answer = admin.post("/admin/tokens/tokenconfig/add/", {"role": "auditor"})
+    assert "Set at least one limit." in answer.context["errors"].as_text()
+    assert not TokenConfig.objects.exists()
+
+
 @pytest.mark.parametrize("lifetime", ["86400", "1ms", "0", "soon"])
 def test_lifetime_of_a_policy_is_at_least_a_second(admin: Client, lifetime: str) -> None:
     form = {"role": "auditor", "max_lifetime_ns": lifetime}

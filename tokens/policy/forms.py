@@ -12,6 +12,7 @@ from kernel.text.humanize import plural
 from tokens.lifetimes import DAY_NS, parse_lifetime
 from tokens.models import TokenConfig
 from tokens.policy.changes import OnViolation, Violation, violations_of
+from tokens.policy.resolution import LIMITS
 from users.scopes import KNOWN
 
 
@@ -71,6 +72,12 @@ class TokenConfigForm(forms.ModelForm[TokenConfig]):
         labels = {"max_live_tokens": "Maximum live tokens"}
 
     violations: Sequence[Violation] = ()
+
+    def clean(self) -> dict[str, Any] | None:
+        cleaned = super().clean()
+        if not self.errors and all(self.cleaned_data.get(name) is None for name in LIMITS):
+            raise ValidationError("Set at least one limit. A policy without limits has no effect.")
+        return cleaned
 
     def _post_clean(self) -> None:
         """Lists the live tokens that violate the validated policy."""
