@@ -67,7 +67,8 @@ def _work_on(job: Job, stop: threading.Event) -> None:
 def keep_running(job: Job, *, stop: threading.Event) -> None:
     """Runs the job each time it is due, until the event is set.
 
-    Retries with a growing delay if the database is unavailable.
+    Retries with a growing delay if the database is unavailable, and every MAX_SECONDS after another
+    error.
     """
     backoff = Backoff(first=0.5, longest=RETRY_SECONDS)
 
@@ -80,6 +81,10 @@ def keep_running(job: Job, *, stop: threading.Event) -> None:
             OUTAGE.add(first_line(error))
             connection.close()
             return backoff.after(0)
+        except Exception:
+            # For example, the process can start no other thread for the lease.
+            logger.exception("Job %s cannot be started", job.name)
+            return MAX_SECONDS
         if run is not None:
             # Without a run, nothing was written. Reads may succeed while writes fail.
             OUTAGE.end()

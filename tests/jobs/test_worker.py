@@ -132,6 +132,26 @@ def test_a_read_only_database_is_one_outage(caplog: pytest.LogCaptureFixture) ->
     assert caplog.text.count("The database is unavailable, jobs wait") == 1
 
 
+@pytest.mark.usefixtures("own_jobs")
+@pytest.mark.django_db(transaction=True)
+def test_a_job_that_cannot_be_started_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    starts, thread_of = iter(range(1000)), threading.Thread
+
+    def thread(**more: Any) -> threading.Thread:
+        if next(starts) == 0:
+            raise RuntimeError("can't start new thread")
+        return thread_of(**more)
+
+    every_second()
+    monkeypatch.setattr("jobs.services.Thread", thread)
+    monkeypatch.setattr("jobs.worker.MAX_SECONDS", 0.1)
+    with working():
+        wait_for(finished)
+    assert "Job tick cannot be started" in caplog.text
+
+
 @pytest.fixture
 def stuck() -> Iterator[threading.Event]:
     """Registers a job that sets the event and does not finish before the test."""
