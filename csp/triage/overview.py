@@ -85,7 +85,7 @@ def front_page(now: datetime, *, site: str = "") -> dict[str, Any]:
     of_site = urlencode({"site": site} if site else {})
     with snapshot():
         open_groups = most_urgent(now, limit=ROWS, site=site)
-        rising = growing(week, now=now, limit=ROWS, site=site)
+        rising = growing(week, now=now, site=site)
         groups = groups_at(now).visible().of_site(site)
         # Not the same rows twice.
         top = list(groups.exclude(pk__in=[group.pk for group in open_groups])[:ROWS])
@@ -145,7 +145,6 @@ def _chart(week: WeekOfReports, site: str) -> SafeString:
 
 # The current hour counts, too.
 HOURS = WEEK // HOUR + 1
-MAX_GROWING = 100
 # A group grows if it has at least this number of reports in the last 7 days, and at least twice as
 # many as in the 7 days before.
 MIN_GROWTH = 20
@@ -161,8 +160,8 @@ class WeekOfReports:
     """The reports of the hours from `start` on, and the groups that grow.
 
     `counts` has the visible reports of each hour, by site and directive. All sites together are the
-    site "". `growing` has the site and the id of each growing group that existed a week ago. The
-    group with the most reports comes first.
+    site "". `growing` has the site and the id of groups that existed a week ago: those of each
+    site that grow most. The group with the most reports comes first.
     """
 
     as_of: datetime
@@ -190,27 +189,29 @@ def _week(hour: datetime, now: datetime) -> WeekOfReports:
         return WeekOfReports(now, start, counts, _growing(hour))
 
 
-def growing(week: WeekOfReports, *, now: datetime, limit: int, site: str = "") -> list[Any]:
+def growing(week: WeekOfReports, *, now: datetime, site: str = "") -> list[Any]:
     """Returns the groups that grow, with their current states; of all sites if `site` is ""."""
-    keys = [key for of, key in week.growing if site in {"", of}][:limit]
+    keys = [key for of, key in week.growing if site in {"", of}][:ROWS]
     found = {group.pk: group for group in groups_at(now).visible().filter(pk__in=keys)}
     return [found[key] for key in keys if key in found]
 
 
 # Sums the counts of a group before it joins the group, because a group has many counts.
 _GROWING = """
-SELECT site, id
-FROM (
+WITH counted AS (
     SELECT group_id, sum(reports) FILTER (WHERE hour >= %(week)s) AS this,
         coalesce(sum(reports) FILTER (WHERE hour < %(week)s), 0) AS before
     FROM csp_grouphour WHERE hour >= %(before)s AND noise_rule_id = 0 GROUP BY group_id
-) AS counted
-JOIN csp_group ON csp_group.id = group_id
-WHERE this >= %(least)s AND this >= 2 * before AND first_seen < %(week)s AND noise_rule_id IS NULL
-ORDER BY this DESC, csp_group.id LIMIT %(limit)s
+), ranked AS (
+    SELECT site, id, this, row_number() OVER (PARTITION BY site ORDER BY this DESC, id) AS place
+    FROM counted JOIN csp_group ON csp_group.id = group_id
+    WHERE this >= %(least)s AND this >= 2 * before AND first_seen < %(week)s
+        AND noise_rule_id IS NULL
+)
+SELECT site, id FROM ranked WHERE place <= %(limit)s ORDER BY this DESC, id
 """
 
 
 def _growing(hour: datetime) -> list[tuple[str, UUID]]:
     values: dict[str, Any] = {"week": hour - WEEK, "before": hour - 2 * WEEK}
-    return fetch_rows(_GROWING, values | {"least": MIN_GROWTH, "limit": MAX_GROWING})
+    return fetch_rows(_GROWING, values | {"least": MIN_GROWTH, "limit": ROWS})

@@ -29,7 +29,7 @@ from csp.triage.selectors import (
 from csp.triage.states import CURRENT_STATES, in_state
 from tests.support.api.client import APIClient
 from tests.support.commands import run
-from tests.support.csp.groups import DAY, GROUPS, NOW, make_group, patch
+from tests.support.csp.groups import DAY, GROUPS, NOW, make_group, patch, unsaved_group
 from tests.support.csp.reports import in_admin, legacy, send
 from users.models import User
 
@@ -497,6 +497,21 @@ def test_groups_that_grow_are_shown_with_the_time_of_their_numbers(transactional
     rule = NoiseRule.objects.create(name="x", target="host", pattern="x.test")
     Group.objects.update(noise_rule=rule)
     assert "Growing this week" not in client.get("/admin/csp/").text
+
+
+def test_site_shows_its_groups_that_grow_beside_a_large_site(transactional_db: None) -> None:
+    now = timezone.now()
+    seen = {"first_seen": now - 10 * DAY, "last_seen": now, "state": "acknowledged"}
+    large = [
+        unsaved_group(site="large.test", blocked_source=f"{n}.test", **seen) for n in range(101)
+    ]
+    small = unsaved_group(site="small.test", blocked_source="small.example", **seen)
+    Group.objects.bulk_create([*large, small])
+    hour = now - DAY
+    GroupHour.objects.bulk_create(GroupHour(group=each, hour=hour, reports=30) for each in large)
+    GroupHour.objects.create(group=small, hour=hour, reports=20)
+    page = in_admin("owner").get("/admin/csp/", {"site": "small.test"}).text
+    assert "Growing this week" in page
 
 
 @pytest.mark.django_db
