@@ -95,7 +95,7 @@ def _summary(file: Path) -> str:
                 for part in ast.walk(node.value)
                 if isinstance(part, ast.Constant | ast.FormattedValue)
             ]
-            return re.split(r"[.;] |\.$", "".join(words))[0]
+            return re.split(r"[.;:] |\.$", "".join(words))[0]
     return ""
 
 

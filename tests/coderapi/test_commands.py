@@ -73,6 +73,8 @@ def test_help_lists_our_commands_first_with_summaries() -> None:
     listed = dict(text.split(maxsplit=1) for text in ours.splitlines() if text.startswith("  "))
     assert sorted(listed) == COMMANDS
     assert listed["list_tokens"] == "Lists live tokens and sessions, without their secrets"
+    assert listed["check_coder"] == "Checks the setup beside a Coder deployment"
+    assert max(map(len, listed.values())) < 120
     assert djangos.endswith(".\n")
     assert {"flush", "sqlmigrate", "testserver"} <= set(djangos.rstrip(".\n").split(", "))
     assert manage().stdout == manage("help").stdout

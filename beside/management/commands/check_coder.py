@@ -19,7 +19,7 @@ from kernel.text.humanize import plural
 
 class Command(ListingCommand):
     help = (
-        "Checks the Coder deployment at CODERAPI_CODER_URL, its database at "
+        "Checks the setup beside a Coder deployment: Coder at CODERAPI_CODER_URL, its database at "
         "CODERAPI_CODER_DATABASE_URL, the settings of this service, and the proxy in front of "
         "both. Prints what is right, and for everything else the setting or the line of "
         "configuration to change. Shows how far back the agent rows of the database go."
