@@ -39,6 +39,8 @@ FLAGS = (
     "--disable-sync",
     "--disable-dev-shm-usage",
 )
+# Made once, because each opener reads all certificates of the system.
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 OVERFLOW = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
 # The roles of controls. Screen readers announce the name of a control.
 CONTROLS = frozenset({"button", "checkbox", "combobox", "link", "searchbox", "textbox"})
@@ -188,9 +190,8 @@ def _new_window(driver: str, arguments: list[str]) -> Browser:
 def _call(url: str, body: dict[str, Any] | None = None, *, method: str | None = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, method=method)  # noqa: S310 - always loopback
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=DEADLINE_SECONDS) as answer:
+        with OPENER.open(request, timeout=DEADLINE_SECONDS) as answer:
             return json.load(answer)["value"]
     except urllib.error.HTTPError as error:
         raise AssertionError(f"{url}: {json.load(error)['value']['message']}") from error
