@@ -163,10 +163,12 @@ class GroupAdmin(Decisions, ExportingAdmin):
         return self.page(request, "releases", "Before and after a release", **page)
 
     def site_policy(self, request: HttpRequest) -> HttpResponse:
-        """Shows the whole policy of a site, by default of the site with the first name."""
-        known, site = sites.sites_of_groups(), request.GET.get("site", "")
-        site = site if site in known else next(iter(known), OTHER_SITE)
-        found = site_policy(site, now=timezone.now(), chosen=request.GET.get("policy", ""))
+        """Shows the whole policy of a site, by default of the site of the largest group."""
+        now, known, site = timezone.now(), sites.sites_of_groups(), request.GET.get("site", "")
+        if site not in known:
+            largest = groups_at(now).visible().exclude(site=OTHER_SITE).first()
+            site = largest.site if largest else OTHER_SITE
+        found = site_policy(site, now=now, chosen=request.GET.get("policy", ""))
         return self.page(
             request,
             "site_policy",

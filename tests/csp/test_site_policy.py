@@ -16,6 +16,7 @@ from csp.advice import composition
 from csp.advice.composition import grade
 from csp.advice.policy import parse
 from csp.models import Group, IngestKey
+from csp.scrubbing.address import OTHER_SITE
 from csp.services import create_ingest_key
 from csp.triage.newest import Seen, policies_in
 from csp.triage.policies.comparison import normalized
@@ -23,7 +24,7 @@ from kernel import memory
 from tests.support.api.client import APIClient
 from tests.support.browsers.markup import text_in
 from tests.support.channels import ACTOR
-from tests.support.csp.groups import NOW
+from tests.support.csp.groups import NOW, make_group
 from tests.support.csp.reports import PATH, in_admin, legacy, send
 
 PAGE = "/admin/csp/group/site-policy/"
@@ -222,6 +223,14 @@ def test_policy_of_a_site_without_a_key_names_the_missing_directives(shop: APICl
     page, found = shown_policy()
     assert "report-uri" not in "".join(lines for *_, lines in found.copies)
     assert "Add those of your server" in text_in(page)
+
+
+@pytest.mark.django_db
+def test_policy_of_the_site_with_the_largest_group_is_shown_first() -> None:
+    make_group(site="https://a.example", client_days=2)
+    make_group(site="https://b.example", client_days=3)
+    make_group(site=OTHER_SITE, client_days=4)
+    assert "Policy of https://b.example" in in_admin("owner").get(PAGE).text
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,8 @@ class Command(PostgresCommand):
             self.stderr.write(
                 f"The private PostgreSQL is not running. `{PROGRAM} server` starts it."
             )
-        return url
+        # Other programs may not know this parameter of libpq.
+        return re.sub("&requirepeer=[^&]*", "", url)
 
     def _stop(self, directory: Path) -> str:
         was_running = postgres.stop(directory)
