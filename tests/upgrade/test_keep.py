@@ -24,7 +24,7 @@ from tests.support.coder.stand_in import Key, Person, StandInCoder
 from tests.support.coder.tables import coder_database
 from tests.support.commands import succeed, write_lines
 from tests.support.csp.reports import CHROME, FIREFOX, legacy, modern
-from tests.support.databases.tables import empty_tables
+from tests.support.databases.tables import empty_tables, query
 from tests.support.servers.live import PASSWORD, Server, obeying
 from tests.support.servers.local_server import answering
 from tests.support.servers.mail_server import mail_server
@@ -57,9 +57,7 @@ class Filling:
         self.command("run_job", name, **more)
 
     def sql(self, statement: str) -> None:
-        self.command(
-            "postgres", "psql", "--quiet", "--set=ON_ERROR_STOP=1", f"--command={statement}"
-        )
+        query(self.service.database, statement)
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         answer = self.service.ask_as_owner(path, method=method, body=body, **headers)
@@ -182,7 +180,7 @@ def add_reports(fill: Filling) -> None:
     # A policy settles after an hour.
     fill.sql(
         "UPDATE csp_report SET received_at = received_at - interval '61 minutes'"
-        " WHERE id % 2 = 0 AND original_policy <> ''"
+        " WHERE id % 2 = 0 AND original_policy <> '' AND received_at > now() - interval '1 hour'"
     )
     fill.job("update_csp_site_policies")
 
