@@ -304,7 +304,7 @@ def test_version_is_shown_and_filtered_if_there_are_several(sites: None, owner: 
     listed = client.get("/admin/csp/group/", {"new_in": "1.5.0"}).text
     assert "Script from new.example.net</a>" in listed
     assert "Script from old.example.net</a>" not in listed
-    assert "By new in" in listed
+    assert "By version that added it" in listed
     [group] = owner.get(GROUPS, {"new_in": "1.5.0"}).json()["groups"]
     assert (group["blocked_source"], group["new_in"]) == ("new.example.net", "1.5.0")
     assert owner.get(GROUPS, {"new_in": "1.4.0"}).json()["groups"] == []
