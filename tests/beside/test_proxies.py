@@ -316,6 +316,8 @@ def test_browser_uses_both_in_turns_with_one_session(pair: Pair, tmp_path: Path)
         browser.type_into("#id_name", "site")
         browser.type_into("#id_origins", "https://site.example.com")
         browser.click("[name=_save]")
+        # Otherwise the page after the form may replace the next one.
+        wait_for(lambda: browser.address == f"{pair.url}{ADMIN}csp/ingestkey/")
         browser.open(f"{pair.url}/coderapi/swagger")
         wait_for(lambda: browser.run("return document.querySelector('.opblock') !== null"))
         browser.open(f"{pair.url}/workspaces")
