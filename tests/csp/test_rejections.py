@@ -138,7 +138,7 @@ def test_page_waits_for_the_first_report_and_shows_it(key: IngestKey, owner: API
     assert "Content-Security-Policy: " not in waiting.text
     assert "most sites would stop working" in text_in(waiting)
     assert report(f"?key={key.value}", origin="https://evil.example") == 403
-    wait_for(rows)
+    wait_for(lambda: (key.name, WRONG_ORIGIN, "https://evil.example", 1) in rows())
     assert "No report was accepted yet" in text_in(client.get(check_page(key)))
     assert report(f"?key={key.value}") == 200
     shown = client.get(check_page(key))
