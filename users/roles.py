@@ -17,6 +17,8 @@ DISPLAY_NAMES = {
     USER_ADMIN: "User Admin",
     TEMPLATE_ADMIN: "Template Admin",
 }
+# The names that a request or a command may set.
+ROLE_NAMES = (*DISPLAY_NAMES, MEMBER)
 
 # Users with one of these roles may open the admin. Owners may change everything. Auditors see all
 # pages, but change nothing. User admins see and change users who are not owners.

@@ -19,7 +19,7 @@ from users.requests import (
     RequestSerializer,
     TextField,
 )
-from users.roles import DISPLAY_NAMES, MEMBER
+from users.roles import DISPLAY_NAMES, ROLE_NAMES
 from users.selectors import RESOURCE_TYPES
 from users.services import organization
 
@@ -295,7 +295,7 @@ class UpdateRoles(RequestSerializer):
     example = {"roles": ["auditor"]}
 
     roles = BoundedListField(
-        child=TextField(max_length=64, schema={"enum": [*DISPLAY_NAMES, MEMBER]}),
+        child=TextField(max_length=64, schema={"enum": list(ROLE_NAMES)}),
         max_length=32,
         help_text="The names of the new roles. They replace all roles of the user. `member` may "
         "be omitted.",

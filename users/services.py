@@ -16,7 +16,7 @@ from kernel.http.errors import APIError, Validation, invalid, not_found
 from kernel.memory import CachedValue, Memory
 from users import passwords, selectors
 from users.models import Organization, User
-from users.roles import DISPLAY_NAMES, MEMBER, OWNER
+from users.roles import DISPLAY_NAMES, OWNER, ROLE_NAMES
 
 # This signal is sent in the transaction that sets a password. Its receivers are in apps that this
 # app must not import.
@@ -157,7 +157,7 @@ def roles_named(names: Sequence[str]) -> list[str]:
 
     Raises: APIError 400 for an unknown role.
     """
-    unknown = [name for name in names if name not in DISPLAY_NAMES and name != MEMBER]
+    unknown = [name for name in names if name not in ROLE_NAMES]
     if unknown:
         known = ", ".join(DISPLAY_NAMES)
         raise invalid(Validation("roles", f"{unknown[0][:64]!r} is not a role. Roles: {known}."))

@@ -10,7 +10,7 @@ from django.utils import timezone
 from audit.services import SYSTEM
 from kernel.commands import ListingCommand
 from users.models import User
-from users.roles import DISPLAY_NAMES, MEMBER
+from users.roles import ROLE_NAMES
 from users.serializers import UserSerializer
 from users.services import create_user, roles_named
 
@@ -32,14 +32,13 @@ class Command(ListingCommand):
         parser.add_argument("--username", required=True, help="the username, for signing in")
         parser.add_argument("--email", required=True, help="the e-mail address")
         parser.add_argument("--name", default="", help="the full name")
-        known = [*DISPLAY_NAMES, MEMBER]
         parser.add_argument(
             "--role",
             action="append",
             default=[],
-            choices=known,
+            choices=ROLE_NAMES,
             metavar="ROLE",
-            help=f"one of {', '.join(known)}; may be repeated",
+            help=f"one of {', '.join(ROLE_NAMES)}; may be repeated",
         )
         parser.add_argument(
             "--service-account", action="store_true", help="create a user without a password"

@@ -9,7 +9,7 @@ from audit.services import SYSTEM
 from kernel.commands import ListingCommand
 from users import services
 from users.management.arguments import find_user
-from users.roles import DISPLAY_NAMES, MEMBER
+from users.roles import MEMBER, ROLE_NAMES
 
 
 class Command(ListingCommand):
@@ -21,9 +21,8 @@ class Command(ListingCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("user", metavar="USER", help="username or e-mail address")
-        known = [*DISPLAY_NAMES, MEMBER]
-        about = f"one of {', '.join(known)}"
-        parser.add_argument("roles", metavar="ROLE", nargs="+", choices=known, help=about)
+        about = f"one of {', '.join(ROLE_NAMES)}"
+        parser.add_argument("roles", metavar="ROLE", nargs="+", choices=ROLE_NAMES, help=about)
         super().add_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
