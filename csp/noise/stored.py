@@ -8,13 +8,13 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import batched
 from uuid import UUID
 
-from django.db import connection
 from django.db.models import OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import TruncDate
 
 from csp.models import Group, GroupHour, NoiseRule, Report, midnight
 from csp.noise.rules import Rules, compiled
 from csp.scrubbing.address import address_of
+from kernel.db.sql import fetch_rows
 
 # A dry run, and the facets of a group, read only the newest stored reports of a group.
 MAX_READ = 5_000
@@ -73,19 +73,17 @@ def _matched(
     """
     matched: Counter[UUID] = Counter()
     read: Counter[UUID] = Counter()
-    with connection.cursor() as cursor:
-        cursor.execute(_READ, {"groups": list(sites), "limit": MAX_READ})
-        for group, *uris, agent, count in cursor:
-            blocked, source, document = map(address_of, uris)
-            found = rules.match(
-                blocked=blocked,
-                source=source,
-                document=document,
-                user_agent=agent,
-                site=sites[group],
-            )
-            read[group] += count if found is own or found is None else 0
-            matched[group] += count if found is own else 0
+    for group, *uris, agent, count in fetch_rows(_READ, {"groups": list(sites), "limit": MAX_READ}):
+        blocked, source, document = map(address_of, uris)
+        found = rules.match(
+            blocked=blocked,
+            source=source,
+            document=document,
+            user_agent=agent,
+            site=sites[group],
+        )
+        read[group] += count if found is own or found is None else 0
+        matched[group] += count if found is own else 0
     return {group: (count, read[group]) for group, count in matched.items() if count}
 
 

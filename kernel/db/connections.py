@@ -20,6 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import PoolTimeout
 
 from kernel.db.replicas import application_name
+from kernel.db.sql import execute, fetch_rows
 from kernel.release import PROGRAM
 
 # These set how soon a connection fails if the server has vanished: while it connects, while it
@@ -477,13 +478,11 @@ def lock_number(name: str) -> int:
 @contextmanager
 def transaction_lock(name: str) -> Iterator[None]:
     """Holds the named advisory lock until the surrounding transaction ends."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [lock_number(name)])
+    execute("SELECT pg_advisory_xact_lock(%s)", [lock_number(name)])
     yield
 
 
 def try_transaction_lock(name: str) -> bool:
     """Tries to take the named advisory lock until the surrounding transaction ends."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [lock_number(name)])
-        return bool(cursor.fetchone()[0])
+    [(is_taken,)] = fetch_rows("SELECT pg_try_advisory_xact_lock(%s)", [lock_number(name)])
+    return bool(is_taken)

@@ -27,7 +27,6 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg
-from django.db import connection
 
 from kernel.db.connections import (
     LimitedConnection,
@@ -37,6 +36,7 @@ from kernel.db.connections import (
     first_line,
     note_answer,
 )
+from kernel.db.sql import execute
 from kernel.loops import repeat
 
 CHANNEL = "coderapi"
@@ -72,8 +72,7 @@ def announce(topic: str, argument: str = "") -> None:
     PostgreSQL runs commits with notifications one after another. So do not announce changes that
     most requests make.
     """
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, f"{topic}:{argument}"])
+    execute("SELECT pg_notify(%s, %s)", [CHANNEL, f"{topic}:{argument}"])
 
 
 def dispatch(payload: str) -> None:

@@ -10,8 +10,8 @@ from itertools import groupby
 from typing import Any
 
 import orjson
-from django.db import connection
 
+from kernel.db.sql import fetch_rows
 from kernel.http.errors import Validation, invalid
 from kernel.text.durations import floor, parse_duration, to_timedelta
 from stats import statistics
@@ -99,13 +99,11 @@ def _rollups(period: Range) -> Iterator[tuple[Any, ...]]:
         "is_hour": period.step == HOUR,
         "from_usage": statistics.counts_usage(),
     }
-    with connection.cursor() as cursor:
-        while True:
-            cursor.execute(_ROLLUPS, values)
-            yield from (rows := cursor.fetchall())
-            if len(rows) < MAX_POINTS:
-                return
-            values["since"] = rows[-1][0] + RESOLUTION
+    while True:
+        yield from (rows := fetch_rows(_ROLLUPS, values))
+        if len(rows) < MAX_POINTS:
+            return
+        values["since"] = rows[-1][0] + RESOLUTION
 
 
 def _merged(buckets: Sequence[str], counts: Sequence[str]) -> tuple[Sequence[int], Sequence[int]]:
