@@ -317,5 +317,4 @@ def _why(error: Exception, *, is_item: bool = False) -> str:
         return f"Parsing failed ({type(error).__name__})."
     if is_item:
         return "The item is not a report."
-    details = (f"{v.field} {v.detail}".strip() for v in error.validations)
-    return " ".join([*error.reasons, *details])
+    return " ".join([*error.reasons, *map(str, error.validations)])

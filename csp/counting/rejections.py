@@ -99,7 +99,7 @@ def note(results: Results, error: APIError, *, now: datetime) -> None:
     # Not the detail of other errors, because it contains numbers.
     reason = error.detail if error.status == HTTPStatus.FORBIDDEN else error.message
     if error.message == NOT_VALID:
-        reason = " ".join(f"{each.field} {each.detail}".strip() for each in error.validations)
+        reason = " ".join(map(str, error.validations))
     metrics.REJECTED_REQUESTS.labels(reason).inc()
     name = keys.name_of(results.call.parameters.get(keys.PARAMETER))
     add(_Subject(now.date(), name, reason[:64], _origin(results)))

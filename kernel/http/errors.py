@@ -22,6 +22,9 @@ class Validation:
     field: str
     detail: str
 
+    def __str__(self) -> str:
+        return f"{self.field} {self.detail}".strip()
+
 
 @dataclass(eq=False)
 class APIError(Exception):
