@@ -67,9 +67,11 @@ class AssigneeFilter(ConditionFilter):
         return [("me", "Me"), ("somebody", "Any user"), ("none", "No user")]
 
     def condition(self, value: str | None) -> Q:
-        nobody = Q(assigned_to=None)
+        unassigned = Q(assigned_to=None)
         me = Q(assigned_to=self.request.user.pk)
-        return {"": Q(), "me": me, "somebody": ~nobody, "none": nobody}.get(value or "", NO_GROUP)
+        return {"": Q(), "me": me, "somebody": ~unassigned, "none": unassigned}.get(
+            value or "", NO_GROUP
+        )
 
 
 class NoiseFilter(ConditionFilter):

@@ -68,7 +68,7 @@ def limit_disk(now: datetime) -> int:
 
 
 class Room(NamedTuple):
-    """Whether further reports may be stored, and whether further pages may be counted."""
+    """The free disk space: whether reports may be stored, and whether pages may be counted."""
 
     reports: bool
     pages: bool
