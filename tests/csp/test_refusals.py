@@ -14,7 +14,8 @@ from csp.models import Report
 from tests.support.api.client import APIClient
 from tests.support.csp.reports import PATH, legacy, modern, send
 
-pytestmark = pytest.mark.django_db
+# A thread commits the counts of rejected requests.
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.mark.parametrize(
