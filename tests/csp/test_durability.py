@@ -20,7 +20,7 @@ from kernel.http.asking import run
 from kernel.http.errors import APIError
 from tests.support.api.asking import ask, ask_in_loop
 from tests.support.api.client import APIClient
-from tests.support.csp.reports import entries, legacy, modern, send
+from tests.support.csp.reports import entries, legacy, modern, send, writer_without_database
 from tests.support.databases.database_relay import relay
 from tests.support.processes import DEADLINE_SECONDS, end_sessions
 
@@ -104,14 +104,10 @@ def test_commit_with_a_lost_answer_counts_once(
 def test_unavailable_database_is_503_until_it_is_back(
     member: APIClient, settings: LazySettings, tmp_path: Path
 ) -> None:
-    direct = settings.DIRECT_DATABASE_URL
-    settings.DIRECT_DATABASE_URL = f"postgresql://nobody@/none?host={tmp_path}"
-    # A late report of an earlier test's browser may have opened a connection.
-    writer.stop()
-    answer = send(member, legacy())
-    assert answer.status_code == 503
-    assert answer["Retry-After"]
-    settings.DIRECT_DATABASE_URL = direct
+    with writer_without_database(settings, tmp_path):
+        answer = send(member, legacy())
+        assert answer.status_code == 503
+        assert answer["Retry-After"]
     assert send(member, [modern()]).status_code == 200
     assert_counted(1)
 

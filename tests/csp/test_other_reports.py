@@ -21,7 +21,6 @@ from csp.management.commands.find_csp_secrets import findings
 from csp.models import Group, OtherReport, Report
 from csp.parsing.formats import OtherReport as Parsed
 from csp.parsing.formats import parse
-from csp.writing import writer
 from csp.writing.entries import Sender, keyed_hash
 from tests.support.api.client import APIClient
 from tests.support.browsers.both import FLAGS
@@ -29,7 +28,15 @@ from tests.support.browsers.browser import browsing, needs_browser
 from tests.support.browsers.markup import text_in
 from tests.support.browsers.reporting_site import forwarding
 from tests.support.commands import run, write_lines
-from tests.support.csp.reports import PATH, fresh_writer, in_admin, legacy, modern, send
+from tests.support.csp.reports import (
+    PATH,
+    fresh_writer,
+    in_admin,
+    legacy,
+    modern,
+    send,
+    writer_without_database,
+)
 from tests.support.processes import wait_for
 
 LIST = "/api/coderapi/v1/csp/other-reports"
@@ -112,14 +119,10 @@ def test_equal_reports_add_to_one_row_with_different_clients(owner: APIClient) -
 def test_reports_of_a_request_that_is_sent_again_are_counted_once(
     owner: APIClient, settings: Any, tmp_path: Path
 ) -> None:
-    direct = settings.DIRECT_DATABASE_URL
-    settings.DIRECT_DATABASE_URL = f"postgresql://nobody@/none?host={tmp_path}"
-    # A late report of an earlier test's browser may have opened a connection.
-    writer.stop()
     reports = [report("deprecation", id="x"), modern(), 7]
     before = REGISTRY.get_sample_value(*INVALID) or 0
-    assert send(owner, reports).status_code == 503
-    settings.DIRECT_DATABASE_URL = direct
+    with writer_without_database(settings, tmp_path):
+        assert send(owner, reports).status_code == 503
     assert send(owner, reports).status_code == 200
     send(owner, [report("crash", reason="oom")])
     wait_for(lambda: len(stored()) == 2)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from django.test import Client
@@ -110,3 +111,14 @@ def fresh_writer() -> Iterator[None]:
         yield
     finally:
         writer.stop()
+
+
+@contextmanager
+def writer_without_database(settings: Any, directory: Path) -> Iterator[None]:
+    """Gives the writer a URL at which no server listens until the end of the block."""
+    direct = settings.DIRECT_DATABASE_URL
+    settings.DIRECT_DATABASE_URL = f"postgresql://nobody@/none?host={directory}"
+    # A late report of an earlier test's browser may have opened a connection.
+    writer.stop()
+    yield
+    settings.DIRECT_DATABASE_URL = direct
