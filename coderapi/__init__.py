@@ -5,4 +5,4 @@ The business logic is in the apps.
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -45,7 +45,7 @@ class BuildInfoResponse(WireSerializer):
         "provisioner_api_version": "1.14",
         "telemetry": False,
         "upgrade_message": "",
-        "version": "v2.34.1+coderapi.0.1.0",
+        "version": "v2.34.1+coderapi.0.2.0",
         "webpush_public_key": "BNcRdreALRFXTkOOUHK1EtK2wtaz5Ry4YfYCA_0QTpQtUbVlUls0VJXg7A8u"
         "-Ts1XbjhazAkj7I99e8QcYP7DkM",
         "workspace_proxy": False,

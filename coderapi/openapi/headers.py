@@ -23,7 +23,7 @@ def _header(description: str, schema: Schema, *, required: bool = False) -> Sche
 HEADERS: dict[str, Schema] = {
     names.BUILD_VERSION: _header(
         "The server's version, as in `version` of `GET /buildinfo`. Absent while it is not known.",
-        _TEXT | {"examples": ["v2.34.1+coderapi.0.1.0"]},
+        _TEXT | {"examples": ["v2.34.1+coderapi.0.2.0"]},
     ),
     names.REQUEST_ID: _header(
         "Identifies the request in the server's log. Include it when you report a problem.",
