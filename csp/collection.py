@@ -41,8 +41,8 @@ MAX_SINGLE = 64 * 1024
 COUNTED_BYTES = 2048
 # The reports of a body, its reports of other types, and the number of invalid items.
 type Contents = tuple[Sequence[Scrubbed], Sequence[OtherReport], int]
-# Bodies without a report. In the coderd wire format, they are accepted and ignored.
-EMPTY: tuple[Any, ...] = (None, {}, {"csp-report": {}})
+# JSON values that only the coderd wire format accepts. It ignores them.
+EMPTY: tuple[Any, ...] = (None, {})
 # Larger bodies are prepared in a thread, because scrubbing them may take more than a millisecond.
 MAX_BYTES_IN_LOOP = 512
 # The contents of the last bodies, because the browsers of all visitors of a page send the same
@@ -98,8 +98,9 @@ def entries_in(
     """
     reports, others, invalid_items = parsed_body(body)
     if not reports and not others:
-        _accept_nothing(results)
-        return [], None
+        if invalid_items:
+            _accept_nothing(results)
+        return [], metrics.RECEIVED_REPORTS.labels("empty").inc
     # All reports of a request are accepted or rejected together, because a browser that receives a
     # 429 response sends the whole request again. The request itself was counted as one earlier.
     number = max(len(reports) + len(others), math.ceil(len(body) / COUNTED_BYTES))
@@ -144,15 +145,19 @@ def version_in(parameters: Mapping[str, str]) -> str:
 
 
 def parsed_body(body: bytes) -> Contents:
-    """Returns the contents of a request body, which are empty if its JSON value is one of EMPTY.
+    """Returns the contents of a request body. One of EMPTY counts as an invalid item.
+
+    The sample request of Coder's API reference has no body, so no body is valid and has no report.
 
     Raises: APIError 400 for an invalid body, 413 for a body that is too large.
     """
     if found := _parsed.get(body):
         return found
+    if not body:
+        return (), (), 0
     value = load(body)
     if value in EMPTY:
-        return (), (), 0
+        return (), (), 1
     if len(body) > MAX_SINGLE and not isinstance(value, list):
         raise APIError(
             413,
@@ -171,11 +176,11 @@ def parsed_body(body: bytes) -> Contents:
 
 
 def _accept_nothing(results: Results) -> None:
-    """Accepts a body without a report in the coderd wire format.
+    """Accepts one of EMPTY in the coderd wire format.
 
     Raises: APIError 400 in the documented wire format.
     """
-    refusal = invalid(Validation("csp-report", "must be a non-empty object"))
+    refusal = invalid(Validation("csp-report", "must be an object"))
     with wire.using(results.wire_format):
         if wire.apply("report-csp-violations/nothing", refusal) is not None:
             raise refusal

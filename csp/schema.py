@@ -95,8 +95,6 @@ def _object(members: dict[str, Schema], description: str, *required: str) -> Sch
 def components() -> dict[str, Schema]:
     """Returns a dictionary with the schemas of the body and of its parts."""
     old = _violation(0, "A violation, with the member names of a `report-uri` report.")
-    if wire.current() is wire.WireFormat.DOCUMENTED:
-        old["minProperties"] = 1
     new = {"minProperties": 1} | _violation(
         1, "A violation, with the member names of the Reporting API."
     )

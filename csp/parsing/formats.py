@@ -67,6 +67,8 @@ class Parsed:
 def parse(value: Any) -> Parsed:
     """Parses the JSON value of a body. An invalid item in an array does not affect other items.
 
+    The example of Coder's API reference, `{"csp-report": {}}`, is valid and has no report.
+
     Raises: APIError 413 if an array has too many reports, 400 if the value is not a report.
     """
     if not isinstance(value, list):
@@ -88,9 +90,12 @@ def parse(value: Any) -> Parsed:
 def _single(value: Any) -> Parsed:
     if not isinstance(value, dict):
         raise invalid(Validation("", "must be a report or an array of reports"))
-    if "body" not in value and not _is_report(value.get("csp-report")):
-        raise invalid(Validation("csp-report", "must be a non-empty object"))
     parsed = Parsed()
+    if "body" not in value:
+        if not isinstance(value.get("csp-report"), dict):
+            raise invalid(Validation("csp-report", "must be an object"))
+        if not value["csp-report"]:
+            return parsed
     _add(parsed, value, Format.WEBKIT)
     if parsed.invalid:
         raise invalid(Validation("body", "must be a non-empty object"))

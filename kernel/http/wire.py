@@ -195,8 +195,8 @@ TABLE: dict[str, Difference] = {
     "codersdk.OrganizationMemberWithUserData": _without_empty("name", "avatar_url"),
     "codersdk.APIKey": Difference(_allow_list_as_strings, _allow_list_of_strings),
     "codersdk.APIKeyWithOwner": Difference(_allow_list_as_strings, _allow_list_of_strings),
-    # In the documented format, an empty report is rejected. In the coderd format, it is accepted,
-    # and nothing is stored.
+    # The documented format rejects `{}` and `null`. The coderd format accepts them, and nothing is
+    # stored.
     "coderd.cspViolation": Difference(_unchanged, _optional("csp-report")),
     "report-csp-violations/nothing": Difference(lambda refusal: None, _unchanged),
 }

@@ -77,7 +77,7 @@ def test_body_without_a_report_is_counted_with_what_is_wrong(key: IngestKey) -> 
         )
         assert sent.status_code == 400
     reasons = (
-        "csp-report must be a non-empty object",
+        "csp-report must be an object",
         "[] must have at least one report",
         "body must be a non-empty object",
     )

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import re
-import shlex
 import shutil
 from argparse import ArgumentParser
 from collections.abc import Iterator
@@ -168,33 +166,6 @@ def break_first_row(path: Path) -> None:
     row[header.index("rx_bytes")] = "12 MB"
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([header, row])
-
-
-# The curl samples of the reference page: method, path, and whether they have a token.
-SAMPLES = [
-    *(("GET", path, False) for path in ("/", "/buildinfo", "/updatecheck")),
-    *(("GET", f"/deployment/{name}", True) for name in ("config", "ssh", "stats")),
-    *(("GET", f"/experiments{end}", True) for end in ("", "/available")),
-    ("GET", "/users/me/keys/tokens/tokenconfig", True),
-    ("POST", "/csp/reports", True),
-]
-
-
-@pytest.mark.parametrize(("method", "path", "has_token"), SAMPLES)
-def test_samples_of_the_reference_page_are_answered(
-    environ: dict[str, str], tmp_path: Path, method: str, path: str, has_token: bool
-) -> None:
-    if path.endswith("/stats"):
-        bash("coderapi collect_deployment_stats", environ, cwd=tmp_path)
-    url, token = environ["CODER_URL"], environ["CODER_SESSION_TOKEN"]
-    accept = "Accept" if method == "GET" else "Content-Type"
-    sample = f"curl -X {method} {url}/api/v2{path} -H '{accept}: application/json'"
-    sample += f" -H 'Coder-Session-Token: {token}'" if has_token else ""
-    found = execute([*shlex.split(sample), "--silent", "--write-out", "\n%{http_code}"])
-    body, _, code = found.stdout.rpartition("\n")
-    # The page's sample sends no report.
-    assert int(code) == (400 if method == "POST" else 200), body
-    assert code == "200" or set(json.loads(body)) <= {"message", "detail", "validations"}
 
 
 # --- Commands within sentences ----------------------------------------------------------------

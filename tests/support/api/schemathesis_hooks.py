@@ -26,7 +26,7 @@ NOT_IN_A_SCHEMA = (
     "the end of the retention",
     "; the limit is ",
     # Coder's own document requires no member of a report.
-    '{"field":"csp-report","detail":"must be a non-empty object"}',
+    '{"field":"csp-report","detail":"must be an object"}',
     "The lifetime is too long",
     "is longer than 292 years",
     "is not an origin",
