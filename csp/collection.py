@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -13,16 +13,16 @@ from django.utils import timezone
 
 from csp import metrics
 from csp.access import keys
-from csp.counting import other_reports, rejections
+from csp.counting import rejections
 from csp.models import IngestKey
-from csp.parsing.formats import OtherReport, parse
+from csp.parsing.formats import parse
 from csp.parsing.tolerant_json import load
 from csp.scrubbing.masking import MAX_CACHED
 from csp.scrubbing.reports import Scrubbed, scrubbed
 from csp.scrubbing.versions import checked_version
 from csp.writing import writer
-from csp.writing.entries import Entry, Sender, entries_of, sender_of
-from csp.writing.terms import Sites, Terms, find_terms, sites_for
+from csp.writing.entries import Entry, entries_of, sender_of
+from csp.writing.terms import Terms, find_terms, sites_for
 from kernel.http import wire
 from kernel.http.asking import Asking
 from kernel.http.body import Read
@@ -39,8 +39,8 @@ MAX_SINGLE = 64 * 1024
 # For the rate limit, a body counts as at least one report for each COUNTED_BYTES bytes. Most
 # reports are smaller.
 COUNTED_BYTES = 2048
-# The reports of a body, its reports of other types, and the number of invalid items.
-type Contents = tuple[Sequence[Scrubbed], Sequence[OtherReport], int]
+# The violations of a body, the types of its other reports, and the number of invalid items.
+type Contents = tuple[Sequence[Scrubbed], Sequence[str], int]
 # JSON values that only the coderd wire format accepts. It ignores them.
 EMPTY: tuple[Any, ...] = (None, {})
 # Larger bodies are prepared in a thread, because scrubbing them may take more than a millisecond.
@@ -77,22 +77,20 @@ def collect(results: Results, read: Read, *, now: datetime) -> Asking[None]:
     terms = yield from find_terms(now.date())
     prepare = partial(entries_in, results, key, body, terms, now=now)
     is_quick = len(body) <= MAX_BYTES_IN_LOOP or body in _parsed
-    entries, count = prepare() if is_quick else (yield Ask(prepare))
+    entries, others, invalid_items = prepare() if is_quick else (yield Ask(prepare))
     if entries:
         yield from writer.write(entries)
     # Not earlier, because after an error the browser sends all reports of the request again.
-    if count and is_quick:
-        count()
-    elif count:
-        yield Ask(count)
+    _count(entries, others, invalid_items)
 
 
 def entries_in(
     results: Results, key: IngestKey | None, body: bytes, terms: Terms, *, now: datetime
-) -> tuple[list[Entry], Callable[[], None] | None]:
-    """Returns an entry for each report in the body. `key` is the ingest key of the request.
+) -> tuple[list[Entry], Sequence[str], int]:
+    """Returns an entry for each violation in the body. `key` is the ingest key of the request.
 
-    If the body has other items, also returns a function that counts them.
+    Also returns the types of the other reports, and the number of invalid items. A body without a
+    report returns nothing.
 
     Raises: APIError 400 or 413 for an invalid body, 429 for too many reports.
     """
@@ -100,7 +98,7 @@ def entries_in(
     if not reports and not others:
         if invalid_items:
             _accept_nothing(results)
-        return [], metrics.RECEIVED_REPORTS.labels("empty").inc
+        return [], (), 0
     # All reports of a request are accepted or rejected together, because a browser that receives a
     # 429 response sends the whole request again. The request itself was counted as one earlier.
     number = max(len(reports) + len(others), math.ceil(len(body) / COUNTED_BYTES))
@@ -118,20 +116,18 @@ def entries_in(
         now=now,
     )
     sites = sites_for(terms.sites, key, call.headers.get("origin", ""))
-    entries = entries_of(reports, sender, sites=sites, rules=terms.rules)
-    if not others and not invalid_items:
-        return entries, None
-    name = key.name if key else ""
-    return entries, partial(_count, others, invalid_items, sender, key=name, sites=sites)
+    return entries_of(reports, sender, sites=sites, rules=terms.rules), others, invalid_items
 
 
-def _count(
-    others: Sequence[OtherReport], invalid_items: int, sender: Sender, *, key: str, sites: Sites
-) -> None:
+def _count(entries: Sequence[Entry], others: Sequence[str], invalid_items: int) -> None:
+    if not entries and not others:
+        metrics.RECEIVED_REPORTS.labels("empty").inc()
     if invalid_items:
         metrics.RECEIVED_REPORTS.labels("invalid").inc(invalid_items)
     if others:
-        other_reports.count(others, sender, key=key, sites=sites)
+        metrics.RECEIVED_REPORTS.labels("other").inc(len(others))
+    for each in others:
+        metrics.OTHER_REPORTS.labels(each).inc()
 
 
 def version_in(parameters: Mapping[str, str]) -> str:
@@ -166,8 +162,7 @@ def parsed_body(body: bytes) -> Contents:
             f"{MAX_SINGLE}.",
         )
     parsed = parse(value)
-    others = tuple(map(other_reports.prepare, parsed.others))
-    found = tuple(map(scrubbed, parsed.violations)), others, parsed.invalid
+    found = tuple(map(scrubbed, parsed.violations)), tuple(parsed.others), parsed.invalid
     if len(body) <= MAX_CACHED:
         _parsed[body] = found
         if len(_parsed) > PARSED_BODIES:

@@ -25,7 +25,6 @@ import psycopg
 from django.conf import settings
 from django.utils import timezone
 
-from csp.counting import other_reports
 from csp.parsing.formats import MAX_REPORTS, parse
 from csp.parsing.tolerant_json import load
 from csp.scrubbing.reports import scrubbed
@@ -149,7 +148,7 @@ class Import:
     """The state of one import.
 
     `known` is the number of lines that an earlier import has committed, `reports` the number of new
-    reports, and `other` the number of new reports of other types.
+    reports, and `other` the number of new reports of other types, which are not stored.
     """
 
     _store: Store
@@ -166,7 +165,7 @@ class Import:
         return (
             f"{plural(self.lines, 'line')}, of which {self.known:,} had been imported before: "
             f"{plural(self.reports, 'report')} imported, {plural(self.other, 'report')} of other "
-            "types counted."
+            "types skipped."
         )
 
     def commit(self, lines: Sequence[Line]) -> None:
@@ -185,9 +184,7 @@ class Import:
         is_new = self._store.commit(found.entries, mark=last.mark)
         if is_new:
             self.reports += len(found.entries)
-            self.other += sum(tally.reports for tally in found.others.values())
-            # After the commit. If the command is killed in between, these counts are lost.
-            other_reports.write(found.others)
+            self.other += found.others
         return is_new
 
     def _write_each(self, lines: Sequence[Line]) -> None:
@@ -210,13 +207,13 @@ class Import:
 
 @dataclass(slots=True)
 class Contents:
-    """The contents of lines. `others` counts the reports of other types.
+    """The contents of lines. `others` is the number of reports of other types.
 
     `refused` has the rejected lines, and the rejected items of arrays, each with the reason.
     """
 
     entries: list[Entry] = field(default_factory=list)
-    others: other_reports.Tallies = field(default_factory=dict)
+    others: int = 0
     refused: list[tuple[Record, str]] = field(default_factory=list)
 
     def add(self, envelope: Any, value: Any, terms: Terms, *, now: datetime) -> None:
@@ -234,8 +231,7 @@ class Contents:
         )
         reports = map(scrubbed, parsed.violations)
         self.entries += entries_of(reports, sender, sites=terms.sites, rules=terms.rules)
-        others = map(other_reports.prepare, parsed.others)
-        other_reports.tally(self.others, others, sender, key="", sites=terms.sites)
+        self.others += len(parsed.others)
 
 
 def parse_lines(records: Iterable[Record], terms: Terms, *, now: datetime) -> Contents:

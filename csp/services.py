@@ -13,7 +13,7 @@ from django.db import transaction
 from audit.services import Actor, Change, Target, delete_recorded, record_all, save_recorded
 from csp.access.keys import MEMORY, new_key
 from csp.access.origins import normalized
-from csp.counting import other_reports, rejections
+from csp.counting import rejections
 from csp.models import (
     REPORTS,
     ClientKey,
@@ -85,7 +85,8 @@ def prune_reports(now: datetime) -> Pruned:
     ClientKey.objects.filter(day__lt=(now - timedelta(days=1)).date()).delete()
     LimitUse.objects.filter(hour__lt=now - timedelta(days=1)).delete()
     rejections.forget_old(now)
-    other_reports.prune(now)
+    # 0.1.0 still adds rows to this table, which is not used any more.
+    execute("DELETE FROM csp_otherreport WHERE last_seen < %s", [start])
     expired = Report.objects.filter(received_at__lt=start)
     reports = expired.count()
     days = REPORTS.drop_before(start)

@@ -32,7 +32,6 @@ class ConfigRevisionAdmin(ReadOnlyAdmin):
         "server_version",
         "coder_url",
         "changes",
-        "csp_reports",
     ]
     list_filter = ["host", "server_version"]
     actions = ["compare"]
@@ -44,7 +43,6 @@ class ConfigRevisionAdmin(ReadOnlyAdmin):
         "server_version",
         "coder_url",
         "changes",
-        "csp_reports",
         "options",
     ]
 
@@ -69,12 +67,6 @@ class ConfigRevisionAdmin(ReadOnlyAdmin):
             return SafeString("first revision")
         url = reverse("admin:deployment_configrevision_diff", args=[revision.previous, revision.pk])
         return format_html('<a href="{}">Changed options</a>', url)
-
-    @admin.display(description="CSP reports")
-    def csp_reports(self, revision: ConfigRevision) -> SafeString:
-        at = f"{revision.recorded_at:%Y-%m-%dT%H:%M}"
-        url = reverse("admin:csp_group_releases", query={"at": at})
-        return format_html('<a href="{}">Compare before and after</a>', url)
 
     def options(self, revision: ConfigRevision) -> SafeString:
         """Returns an HTML table with the name, value and source of each option."""

@@ -26,7 +26,7 @@ from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-un
 from audit.models import PARTITIONS
 from beside import alerts, client
 from coderapi import urls  # noqa: F401 - it reads settings, which tests change
-from csp.counting import other_reports, rejections
+from csp.counting import rejections
 from csp.counting.counts import Counts
 from csp.writing import writer
 from kernel import memory
@@ -158,7 +158,6 @@ def close_connections() -> None:
 
 def discard_counts() -> None:
     """Discards what reports have counted in memory and is not written yet."""
-    other_reports.COUNTS.discard()
     rejections.COUNTS.discard()
 
 

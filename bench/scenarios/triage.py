@@ -28,7 +28,6 @@ MIN_REQUESTS = 20
 MAX_PAGE_MS, MAX_SUMMARY_MS = 100, 50
 GROUP = "00000000-0000-4000-8000-000000000001"
 SITE = "https://s1.example.net"
-YESTERDAY = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%dT%H:%M}"
 PAGES = {
     "front page of CSP": "/admin/csp/",
     "front page of CSP, one site": f"/admin/csp/?site={SITE}",
@@ -40,10 +39,8 @@ PAGES = {
     "list of CSP groups, searched": "/admin/csp/group/?q=h77",
     "page of the largest CSP group": f"/admin/csp/group/{GROUP}/change/",
     "policy of a site": f"/admin/csp/group/site-policy/?site={SITE}",
-    "policies of CSP reports": "/admin/csp/group/policies/",
     "list of CSP groups, new in a version": "/admin/csp/group/?new_in=2.30.1",
     "comparison of versions": f"/admin/csp/group/releases/?site={SITE}",
-    "comparison before and after a moment": f"/admin/csp/group/releases/?at={YESTERDAY}",
     "check of an ingest key": "/admin/csp/ingestkey/1/check/",
     "list of rejected requests": "/admin/csp/rejection/",
     "list of noise rules": "/admin/csp/noiserule/",

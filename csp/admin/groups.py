@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from datetime import datetime, timedelta
 from itertools import chain
 from operator import attrgetter
 from typing import Any
@@ -28,9 +26,8 @@ from csp.admin.filters import (
 )
 from csp.admin.group_decisions import Decisions, list_query
 from csp.advice.policy import governing_directive, parse
-from csp.counting import other_reports
 from csp.export import ExportingAdmin
-from csp.models import WINDOW_DAYS, Group, Report, State, whole_hour, window
+from csp.models import WINDOW_DAYS, Group, Report, State, window
 from csp.noise.rules import pattern_for
 from csp.scrubbing.address import OTHER_SITE, address_of
 from csp.triage import decisions, sites
@@ -44,11 +41,11 @@ from csp.triage.overview import (
     mark_days,
     sparkline,
 )
-from csp.triage.policies import comparison as policies
+from csp.triage.policies.comparison import directives
 from csp.triage.policies.whole import site_policy
 from csp.triage.releases import versions as releases
 from csp.triage.releases.versions import client_days_by_version, mark_new
-from csp.triage.selectors import WEEK, groups_at
+from csp.triage.selectors import groups_at
 from csp.writing import distinct
 from kernel.admin import column, time_column
 from kernel.text import humanize
@@ -57,8 +54,6 @@ MAX_LINKS = 20
 # The maximum number of users in the list of the form from which a group is assigned.
 MAX_USERS = 200
 NEWEST_REPORTS = 20
-# Anyone who may report can invent a policy for each report.
-MAX_DIFFERENCES = 50
 of_site = column("site", breakable, "site")
 
 
@@ -90,7 +85,6 @@ class GroupAdmin(Decisions, ExportingAdmin):
     }
     actions = [*ExportingAdmin.actions, "acknowledge", "ignore", "resolve", "reopen"]
     pages = {
-        "policies/": "policies",
         "releases/": "releases",
         "site-policy/": "site_policy",
         "undo/": "undo",
@@ -137,30 +131,14 @@ class GroupAdmin(Decisions, ExportingAdmin):
         context["list_query"] = list_query(request)
         return super().render_change_form(request, context, *args, **kwargs)
 
-    # --- Pages that compare policies and releases -------------------------------------------------
-
-    def policies(self, request: HttpRequest) -> HttpResponse:
-        found = policies.differences(timezone.now(), span=WEEK)
-        return self.page(
-            request,
-            "policies",
-            "Policies of reports",
-            differences=found[:MAX_DIFFERENCES],
-            left_out=len(found[MAX_DIFFERENCES:]),
-            several=sites.several_sites(),
-        )
+    # --- Pages of a site --------------------------------------------------------------------------
 
     def releases(self, request: HttpRequest) -> HttpResponse:
-        """Compares two versions, or with the parameter `at`, before and after a time."""
-        now, parameters = timezone.now(), request.GET.dict()
-        known = sites.sites_of_groups()
-        page: dict[str, Any] = {"sites": sites.several_sites()}
-        chosen = page["versions"] = releases.choice(parameters)
-        if chosen and "at" not in parameters:
-            page["lists"] = releases.by_version(chosen, now=now)
-        else:
-            page |= _compared_by_time(parameters, known, now)
-        return self.page(request, "releases", "Before and after a release", **page)
+        """Compares two versions of a site."""
+        chosen = releases.choice(request.GET.dict())
+        lists = releases.by_version(chosen, now=timezone.now()) if chosen else []
+        page = {"versions": chosen, "lists": lists, "sites": sites.several_sites()}
+        return self.page(request, "releases", "Two versions of a site", **page)
 
     def site_policy(self, request: HttpRequest) -> HttpResponse:
         """Shows the whole policy of a site, by default of the site of the largest group."""
@@ -176,23 +154,8 @@ class GroupAdmin(Decisions, ExportingAdmin):
             site=site,
             sites=known,
             found=found,
-            directives=policies.directives(found["sent"].text) if found else [],
+            directives=directives(found["sent"].text) if found else [],
         )
-
-
-def _compared_by_time(
-    parameters: dict[str, str], known: Sequence[str], now: datetime
-) -> dict[str, Any]:
-    site, at, error = parameters.get("site", ""), now - timedelta(days=1), ""
-    site = site if site in known else ""
-    if text := parameters.get("at"):
-        try:
-            at = releases.moment_of(text, now=now)
-        except ValueError:
-            error = "Enter a date and a time in the past."
-    hours, lists = releases.by_time(at, now=now, site=site)
-    found = {"at": at, "error": error, "site": site, "hours": hours, "lists": lists}
-    return found | {"begin": whole_hour(at)}
 
 
 def _group_page(group: Any) -> dict[str, Any]:
@@ -213,8 +176,7 @@ def _group_page(group: Any) -> dict[str, Any]:
         "activity": activity(group),
         "facets": {name.replace("_", " ").capitalize(): rows for name, rows in facets.items()},
         "advice": advice,
-        "script_file_hashes": other_reports.script_file_hashes(group),
-        "policy": policies.directives(policy),
+        "policy": directives(policy),
         "governing": governing_directive(parse(policy), group.directive),
         "is_only_reported": [each["value"] for each in facets["disposition"]] == ["report"],
         "is_own": bool(reports) and is_own(reports[0].document_uri),

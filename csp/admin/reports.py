@@ -1,8 +1,7 @@
-"""The pages of stored reports, of other reports, and of rejected requests."""
+"""The pages of stored reports and of rejected requests."""
 
 from __future__ import annotations
 
-from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -10,21 +9,15 @@ from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
-from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString, mark_safe
 
 from csp.admin.filters import (
     DayFilter,
     DispositionFilter,
     FormatFilter,
-    SiteFilter,
     SiteOfReportFilter,
 )
-from csp.counting.other_reports import SKETCH
 from csp.export import ExportingAdmin
-from csp.models import Group, NoiseRule, OtherReport, Rejection, Report
-from csp.triage import sites
-from csp.writing.distinct import humanized
+from csp.models import Group, NoiseRule, Rejection, Report
 from kernel.admin import (
     ReadOnlyAdmin,
     RowsOfLargeTable,
@@ -98,35 +91,3 @@ class RejectionAdmin(ReadOnlyAdmin):
 
     from_origin = column("origin", lambda origin: origin or "none", "origin")
     last = time_column("last_seen", "last")
-
-
-@admin.register(OtherReport)
-class OtherReportAdmin(ExportingAdmin):
-    list_display = [
-        "type",
-        "cause",
-        "kind_of_page",
-        "distinct_clients",
-        "reports",
-        key_name,
-        "seen",
-    ]
-    list_filter = [("type", ValuesFilter), SiteFilter, ("ingest_key", KeyFilter)]
-    search_fields = ["subject", "cause_url", "page_kind"]
-    # The sketch of the clients is a list of hashes.
-    exclude = ["client_sketch"]
-
-    distinct_clients = column("client_days", partial(humanized, exact=SKETCH - 1), "client days")
-    seen = time_column("last_seen", "last seen")
-    kind_of_page = column(
-        "page_kind", partial(format_html, '<span class="uri">{}</span>'), "kind of page"
-    )
-
-    @admin.display(description="subject, and URL of the cause", ordering="subject")
-    def cause(self, row: OtherReport) -> SafeString:
-        shown = ((text,) for text in (row.subject, row.cause_url) if text)
-        return format_html_join(mark_safe("<br>"), '<span class="uri">{}</span>', shown)
-
-    def get_list_display(self, request: HttpRequest) -> Any:
-        """Adds the site if there are several."""
-        return [*self.list_display, *(["site"] if sites.several_sites() else [])]

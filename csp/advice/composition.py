@@ -1,4 +1,4 @@
-"""Composes a whole policy to copy, and grades a policy by its weaknesses."""
+"""Composes a whole policy to copy, and finds the weaknesses of a policy."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def written(policy: Policy) -> str:
     return "; ".join(" ".join([name, *sources]) for name, sources in policy.items())
 
 
-# --- Grades ---------------------------------------------------------------------------------------
+# --- Weaknesses -----------------------------------------------------------------------------------
 #
 # Source: CSP 3, 8 ("Authoring considerations"), and 2.3.1 (how nonces, hashes and 'strict-dynamic'
 # change the meaning of other sources).
@@ -64,28 +64,21 @@ _SCRIPTS = ("script-src", "script-src-elem", "script-src-attr")
 _ANY = {"http:", "https:", "data:", "blob:"}
 
 
-_LETTERS = {Risk.HIGH: "D", Risk.MEDIUM: "C", Risk.LOW: "B"}
-
-
 # Something that the policy allows: its risk, and a complete sentence.
 type Weakness = tuple[Risk, str]
 
 
-def grade(policy: Policy) -> tuple[str, list[Weakness]]:
-    """Returns a letter from A to F, and the weaknesses, highest risk first.
-
-    F: any script runs. D to B: by the highest risk. A: no weakness was found.
-    """
+def weaknesses(policy: Policy) -> list[Weakness]:
+    """Returns the weaknesses of the policy, highest risk first."""
     if not governing_directive(policy, "script-src"):
         nothing = "The policy has neither script-src nor default-src, so every script runs."
-        return "F", [(Risk.HIGH, nothing)]
+        return [(Risk.HIGH, nothing)]
     order = list(Risk)
     # Elements and attributes may have a directive of their own.
     of_scripts = dict.fromkeys(governing_directive(policy, name) for name in _SCRIPTS)
     found = [each for name in of_scripts for each in _of_scripts(name, policy)]
     found += _missing(policy)
-    found.sort(key=lambda each: order.index(each[0]), reverse=True)
-    return _LETTERS[found[0][0]] if found else "A", found
+    return sorted(found, key=lambda each: order.index(each[0]), reverse=True)
 
 
 def _of_scripts(directive: str, policy: Policy) -> Iterator[Weakness]:

@@ -1,14 +1,13 @@
 """Parses the formats in which browsers send reports.
 
-Each report of a violation becomes a `Violation`, and each report of another type an `OtherReport`
-(see `TYPES`). Invalid items are only counted. There are four formats: the object
+Each report of a violation becomes a `Violation`. Reports of other types (see `OTHER_TYPES`) and
+invalid items are only counted. There are four formats: the object
 `{"csp-report": {…}}` of `report-uri`, the array of the Reporting API, and two objects that WebKit
 sends, `{type, url, "csp-report"}` and `{type, url, body}`. The content type is ignored.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -20,6 +19,15 @@ from kernel.text.humanize import plural
 MAX_REPORTS = 100
 MAX_NUMBER = 2**31 - 1
 VIOLATION_TYPE = "csp-violation"
+# The types of reports that are counted under their own name. Other types are counted as `OTHER`.
+# Source: Reporting API, CSP 3 (csp-hash), Subresource Integrity (integrity-violation), Permissions
+# Policy, Document Policy, HTML (COEP, COOP), Network Error Logging.
+OTHER_TYPES = (
+    *("coep", "coop", "crash", "csp-hash", "deprecation", "document-policy-violation"),
+    *("integrity-violation", "intervention", "network-error", "permissions-policy-violation"),
+    "potential-permissions-policy-violation",
+)
+OTHER = "other"
 
 
 class Format(StrEnum):
@@ -57,10 +65,10 @@ class Violation:
 
 @dataclass(slots=True)
 class Parsed:
-    """The violations of a body, its reports of other types, and the number of invalid items."""
+    """The violations of a body, the types of its other reports, and the number of invalid items."""
 
     violations: list[Violation] = field(default_factory=list)
-    others: list[OtherReport] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
     invalid: int = 0
 
 
@@ -109,8 +117,8 @@ def _add(parsed: Parsed, item: Any, modern: Format) -> None:
     elif _is_report(item.get("csp-report")):
         old = Format.WEBKIT_REPORT_URI if "type" in item else Format.REPORT_URI
         parsed.violations.append(_violation(item["csp-report"], item, old))
-    elif _is_of_other_type(item):
-        parsed.others.append(other_report(item))
+    elif (other := _other_type(item)) is not None:
+        parsed.others.append(other)
     elif not _is_report(item.get("body")):
         parsed.invalid += 1
     else:
@@ -122,10 +130,12 @@ def _is_report(value: Any) -> bool:
     return isinstance(value, dict) and bool(value)
 
 
-def _is_of_other_type(item: Mapping[str, Any]) -> bool:
-    """Returns whether the item is a report of another type. Its body may be missing."""
+def _other_type(item: Mapping[str, Any]) -> str | None:
+    """Returns the type of a report that is not a violation, or None. Its body may be missing."""
     kind = item.get("type", VIOLATION_TYPE)
-    return kind != VIOLATION_TYPE and (isinstance(kind, str) or isinstance(item.get("body"), dict))
+    if kind == VIOLATION_TYPE or not (isinstance(kind, str) or isinstance(item.get("body"), dict)):
+        return None
+    return kind if kind in OTHER_TYPES else OTHER
 
 
 # The names that browsers use for each member.
@@ -217,67 +227,3 @@ def _whole(value: Any) -> int | None:
     if isinstance(value, int | float) and value >= 0:
         return int(min(value, MAX_NUMBER + 1))
     return None
-
-
-# --- Reports that are not violations of a Content-Security-Policy ---------------------------------
-
-HASH = "csp-hash"
-# Reports whose type is not in `TYPES` get this type, and their own type as the subject.
-OTHER_TYPE = "other"
-_HASH = re.compile(r"sha(?:256-[A-Za-z0-9+/]{43}=|384-[A-Za-z0-9+/]{64}|512-[A-Za-z0-9+/]{86}==)")
-
-
-@dataclass(frozen=True, slots=True)
-class _Members:
-    """The members of a body that can contain the subject, or the URL of the cause."""
-
-    subject: tuple[str, ...]
-    cause_url: tuple[str, ...] = ("sourceFile",)
-
-
-# The members that identify the cause of a report. Source: Reporting API, CSP 3 (csp-hash),
-# Subresource Integrity (integrity-violation), Permissions Policy, Document Policy, HTML (COEP,
-# COOP), Network Error Logging.
-_PERMISSION = _Members(("policyId", "featureId"))
-TYPES = {
-    "coep": _Members(("type",), ("blockedURL",)),
-    "coop": _Members(("type",)),
-    "crash": _Members(("reason",), ()),
-    HASH: _Members(("hash",), ("subresourceURL",)),
-    "deprecation": _Members(("id",)),
-    "document-policy-violation": _Members(("policyId",)),
-    "integrity-violation": _Members(("destination",), ("blockedURL",)),
-    "intervention": _Members(("id",)),
-    "network-error": _Members(("type",), ()),
-    "permissions-policy-violation": _PERMISSION,
-    "potential-permissions-policy-violation": _PERMISSION,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class OtherReport:
-    """A report of another type. Strings are neither shortened nor scrubbed.
-
-    `subject` is what the report is about, such as the id of a deprecated feature. `cause_url`
-    is the URL of the cause, such as the file that uses it.
-    """
-
-    type: str
-    subject: str = ""
-    cause_url: str = ""
-    page: str = ""
-
-
-def other_report(item: Mapping[str, Any]) -> OtherReport:
-    """Returns the report in an item whose type is not that of a violation."""
-    type, body = _text(item, ("type",)), item.get("body")
-    members = body if isinstance(body, dict) else {}
-    page = _text(members, ("documentURL",)) or _text(item, ("url",))
-    if (names := TYPES.get(type)) is None:
-        return OtherReport(OTHER_TYPE, subject=type, page=page)
-    return OtherReport(type, _text(members, names.subject), _text(members, names.cause_url), page)
-
-
-def is_hash(text: str) -> bool:
-    """Returns whether the text is a hash in the form of policies and of `integrity`."""
-    return _HASH.fullmatch(text) is not None

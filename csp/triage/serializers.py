@@ -6,7 +6,6 @@ from rest_framework import serializers
 
 from csp.advice.refusals import Risk
 from csp.models import Group, State
-from csp.parsing.formats import OTHER_TYPE, TYPES
 from csp.triage.decisions import MAX_NOTE
 from csp.triage.releases.gate import MAX_GROUPS
 from csp.triage.states import CURRENT_STATES
@@ -223,22 +222,6 @@ class GroupVersionSerializer(WireSerializer):
     client_days = serializers.IntegerField(help_text=CLIENT_DAYS_HELP)
 
 
-class HashSerializer(WireSerializer):
-    component = "coderapi.CSPScriptFileHash"
-    about = "The hash of a script, from reports of the type `csp-hash`."
-    example = {
-        "url": "https://cdn.example.net/lib.js",
-        "hash": "sha256-i1FXsRbFto5y0dIx5ZOoGP4YvUW3YNGVsUH+lUDnR8U=",
-        "client_days": 12,
-    }
-
-    url = serializers.CharField(help_text="The URL of the script.")
-    hash = serializers.CharField(
-        help_text="The hash, for the attribute `integrity`, and in quotes for a policy."
-    )
-    client_days = serializers.IntegerField(help_text=CLIENT_DAYS_HELP)
-
-
 class GroupWithWindowSerializer(GroupSerializer):
     component = "coderapi.CSPGroupWithWindow"
     about = "A violation group, and the window of its numbers."
@@ -258,10 +241,6 @@ class GroupDetailSerializer(GroupWithWindowSerializer):
     )
     facets = FacetsSerializer(help_text="The most frequent values in the newest stored reports.")
     advice = AdviceSerializer(help_text="The advice for the group.")
-    script_file_hashes = HashSerializer(
-        many=True,
-        help_text="For a group of scripts: the hashes that browsers reported for the host's files.",
-    )
 
 
 class DecisionSerializer(RequestSerializer):
@@ -395,47 +374,3 @@ class GateSerializer(WireSerializer):
         help_text=f"The number of further groups, if there are more than {MAX_GROUPS}. Their risk "
         "was not read, so they count whatever their risk is."
     )
-
-
-class OtherReportSerializer(WireSerializer):
-    component = "coderapi.OtherReport"
-    about = "The reports with one cause and one type other than `csp-violation`."
-    example = {
-        "type": "deprecation",
-        "subject": "XMLHttpRequestSynchronousInNonWorkerOutsideBeforeUnload",
-        "cause_url": "https://coder.example.com/assets/index.js",
-        "ingest_key": "coder.example.com",
-        "site": "https://coder.example.com",
-        "page_kind": "https://coder.example.com/@{user}/{workspace}",
-        "first_seen": "2026-11-03T08:15:00Z",
-        "last_seen": "2026-11-05T17:42:10Z",
-        "reports": 412,
-        "client_days": 35,
-    }
-
-    type = serializers.ChoiceField(
-        [*TYPES, OTHER_TYPE], help_text="The type. Unknown types are `other`."
-    )
-    subject = TextOrNull(
-        help_text="The subject of the reports, for example the id of a deprecated feature, or the "
-        "name of the unknown type. Null if the reports have none."
-    )
-    cause_url = TextOrNull(help_text="The URL of the cause, for example of the script, or null.")
-    ingest_key = TextOrNull(help_text="The name of the ingest key, or null.")
-    site = serializers.CharField(help_text="The origin of the pages, or `other`.")
-    page_kind = serializers.CharField(help_text="The kind of page: its URL with placeholders.")
-    first_seen = serializers.DateTimeField(help_text="When the first report arrived.")
-    last_seen = serializers.DateTimeField(help_text="When the newest report arrived.")
-    reports = serializers.IntegerField(help_text="The number of reports.")
-    client_days = serializers.IntegerField(help_text=CLIENT_DAYS_HELP)
-
-
-class OtherReportsSerializer(WireSerializer):
-    component = "coderapi.OtherReports"
-    about = "A page of counts of other reports."
-    example = {"next": None}
-
-    other_reports = OtherReportSerializer(
-        many=True, help_text="The counts, most client days first."
-    )
-    next = TextOrNull(help_text="The value of `after` for the next page, or null on the last page.")

@@ -13,9 +13,7 @@ from rest_framework.request import Request
 
 from audit.services import actor_of
 from csp.advice.refusals import Risk
-from csp.counting.other_reports import script_file_hashes
-from csp.models import OtherReport, window
-from csp.parsing.formats import OTHER_TYPE, TYPES
+from csp.models import window
 from csp.scrubbing.versions import SCHEMA as VERSION
 from csp.triage import decisions, selectors
 from csp.triage.decisions import Decision
@@ -28,7 +26,6 @@ from csp.triage.serializers import (
     GroupDetailSerializer,
     GroupsSerializer,
     GroupWithWindowSerializer,
-    OtherReportsSerializer,
     SummarySerializer,
 )
 from csp.triage.states import CURRENT_STATES, in_state
@@ -147,7 +144,6 @@ class GroupView(ReportsView):
     def get(self, request: Request, group: uuid.UUID) -> HttpResponse:
         found: Any = _group(group)
         found.facets, found.advice, _ = details(found, now=timezone.now())
-        found.script_file_hashes = script_file_hashes(found)
         found.versions_shown = client_days_by_version(found)
         return tagged(GroupDetailSerializer(found).data, request=request)
 
@@ -176,35 +172,6 @@ def _group(key: uuid.UUID) -> Any:
     mark_new([found])
     found.window = window(now)
     return found
-
-
-class OtherReportsView(ReportsView):
-    @operation(
-        "List other browser reports",
-        description="Lists what browsers reported to `report-to` besides violations of a policy, "
-        "such as deprecated features and the hashes of scripts, most client days first. The "
-        "reports are counted, and not stored. Needs the role owner or auditor.",
-        parameters=[
-            OpenApiParameter(
-                "type", str, enum=[*TYPES, OTHER_TYPE], description="Only reports of this type."
-            ),
-            OpenApiParameter("site", str, description="Only this site."),
-            OpenApiParameter("ingest_key", str, description="Only the ingest key with this name."),
-            *_PAGE,
-        ],
-        answers={200: OtherReportsSerializer, 304: None, 403: ResponseSerializer},
-        stability="experimental",
-    )
-    def get(self, request: Request) -> HttpResponse:
-        rows = OtherReport.objects.all()
-        if type := request.query_params.get("type", ""):
-            rows = rows.filter(type=_one_of([*TYPES, OTHER_TYPE], "type", type))
-        for name in ("site", "ingest_key"):
-            if text := request.query_params.get(name, ""):
-                rows = rows.filter(**{name: text[:256]})
-        other_reports, following = _page(request, rows, self.get)
-        found = {"other_reports": other_reports, "next": following}
-        return tagged(OtherReportsSerializer(found).data, request=request)
 
 
 class SummaryView(ReportsView):

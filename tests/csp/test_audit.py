@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import uuid
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 
-from csp.models import Group, OtherReport, Rejection, Report, SitePolicy, Version
+from csp.models import Group, Rejection, Report, SitePolicy, Version
 from csp.scrubbing.leak_search import holds_private, holds_private_member
 from tests.support.api.client import APIClient
 from tests.support.csp.reports import CHROME, FIREFOX, NOW, PATH, POLICY, legacy, modern, send
@@ -47,13 +46,6 @@ def of_each_table(collecting: None, member: APIClient) -> None:
     assert member.post(url, long, content_type="application/json").status_code == 200
     reason = refusals.missing_for_reports().message
     Rejection.objects.create(day=NOW, reason=reason, origin="https://h.test", last_seen=NOW)
-    OtherReport.objects.create(
-        id=uuid.uuid4(),
-        type="csp-hash",
-        subject="sha256-i1FXsRbFto5y0dIx5ZOoGP4YvUW3YNGVsUH+lUDnR8U=",
-        first_seen=NOW,
-        last_seen=NOW,
-    )
     SitePolicy.objects.create(
         site="https://h.test",
         policy="script-src 'self' 'nonce-*'",
@@ -66,7 +58,6 @@ def of_each_table(collecting: None, member: APIClient) -> None:
 
 PRIVATE: list[tuple[type[Any], str, Any]] = [
     (Version, "name", "1.0-hunter2hunter2abc123secret"),
-    (OtherReport, "page_kind", "https://u:maria@h.test/"),
     (Rejection, "origin", "https://maria@h.test"),
     (SitePolicy, "policy", "script-src https://u:maria@h.test/"),
     (Report, "document_uri", "https://h.test/p?sid=maria"),

@@ -78,7 +78,7 @@ def test_import_accepts_every_format_and_sets_bad_lines_aside_once(tmp_path: Pat
     message = complaint(file)
     assert message.startswith("4 lines, of which 0 had")
     assert (
-        "3 reports imported, 0 reports of other types counted. 2 bad, set aside in "
+        "3 reports imported, 0 reports of other types skipped. 2 bad, set aside in "
         f"{file}.rejected; the first is line 3: "
     ) in message
     assert "4 had been imported before" in run("import_csp_reports", file)
@@ -96,7 +96,7 @@ def test_examples_in_help_and_manual_are_equal_and_valid(
     lines = re.findall(r"^[\[{].*[\]}]$", shown.format_help(), re.MULTILINE)
     settings.CSP_RETENTION = timedelta()
     message = run("import_csp_reports", write_lines(tmp_path / "reports.jsonl", *lines))
-    assert message.endswith(f"{len(Format)} reports imported, 0 reports of other types counted.")
+    assert message.endswith(f"{len(Format)} reports imported, 0 reports of other types skipped.")
     assert {report.format for report in Report.objects.all()} == set(Format)
     manual = (PROJECT / "docs/csp.md").read_text(encoding="utf-8")
     assert "\n".join(lines) in manual
@@ -208,7 +208,7 @@ def test_large_file_is_several_batches(tmp_path: Path) -> None:
     again = files.BATCH_LINES // 20
     file = write_lines(tmp_path / "a.jsonl", *numbered(*range(20)) * (again + 1), "{bad", extension)
     done = complaint(file)
-    assert "1,021 reports imported, 0 reports of other types counted. 1 bad" in done
+    assert "1,021 reports imported, 0 reports of other types skipped. 1 bad" in done
     assert rejected(file) == [(1021, "{bad")]
     assert counts() == dict.fromkeys(once(range(20)), again + 1) | {"moz-extension": 0}
     assert Group.objects.get(noise_rule__pattern="moz-extension").noise_reports == 1
@@ -240,7 +240,7 @@ def test_only_one_import_runs() -> None:
 def test_bad_items_of_an_array_are_set_aside(tmp_path: Path) -> None:
     late = modern() | {"received_at": "2026-02-30"}
     file = write_lines(tmp_path / "a.jsonl", [modern(), 5, HASH, "bad", [modern()], late], HASH)
-    assert "1 report imported, 2 reports of other types counted. 4 bad" in complaint(file)
+    assert "1 report imported, 2 reports of other types skipped. 4 bad" in complaint(file)
     items = rejected(file)
     assert items[:2] == [(1, "5"), (1, '"bad"')]
     assert len(items) == 4
@@ -253,7 +253,7 @@ def test_line_that_is_too_long_is_set_aside(tmp_path: Path) -> None:
     long = as_lines(legacy(sample="x" * MAX_LINE_BYTES))
     path = tmp_path / "a.jsonl"
     path.write_text(long + as_lines(legacy()) + long.rstrip("\n"))
-    assert "1 report imported, 0 reports of other types counted. 2 bad" in complaint(path)
+    assert "1 report imported, 0 reports of other types skipped. 2 bad" in complaint(path)
     assert [number for number, _ in rejected(path)] == [1, 3]
     assert run("import_csp_reports", str(path)).startswith("3 lines, of which 3 had")
 
@@ -277,7 +277,7 @@ def test_bad_line_never_stops_an_import(tmp_path: Path) -> None:
         cursor.execute("ALTER TABLE csp_report ADD CONSTRAINT c CHECK (blocked_uri !~ 'host1.e')")
     try:
         file = write_lines(tmp_path / "a.jsonl", *numbered(0, 1, 2), HUGE, *numbered(3))
-        assert "4 reports imported, 0 reports of other types counted. 1 bad" in complaint(file)
+        assert "4 reports imported, 0 reports of other types skipped. 1 bad" in complaint(file)
         assert [number for number, _ in rejected(file)] == [2]
         assert run("import_csp_reports", file).startswith("5 lines, of which 5 had")
     finally:
@@ -302,7 +302,7 @@ def test_invalid_times_do_not_stop_an_import(tmp_path: Path) -> None:
     times = ["0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00Z", "2026-01-01T00:00:00"]
     lines = [legacy() | {"received_at": time} for time in times]
     file = write_lines(tmp_path / "a.jsonl", *lines, legacy())
-    assert "1 report imported, 0 reports of other types counted. 3 bad" in complaint(file)
+    assert "1 report imported, 0 reports of other types skipped. 3 bad" in complaint(file)
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_class WHERE relname LIKE 'csp_report_p0%'")
         assert cursor.fetchone() == (0,)
@@ -315,7 +315,7 @@ def test_line_can_have_a_version(tmp_path: Path, member: APIClient, settings: La
     wrong: list[Any] = ["new", "v", "2.", None, 2, {}, f"2.29.0-{'x' * 64}"]
     lines = [{"version": text} | legacy() for text in ("v2.28.1", "2.29.0-rc.1+abc", "", *wrong)]
     message = complaint(write_lines(tmp_path / "a", legacy(), *lines))
-    assert f"4 reports imported, 0 reports of other types counted. {len(wrong)} bad" in message
+    assert f"4 reports imported, 0 reports of other types skipped. {len(wrong)} bad" in message
     assert "line 5: version: " in message
     versions = Report.objects.values_list("version_name", flat=True)
     assert sorted(versions) == ["", "", "2.28.1", "2.29.0", "2.29.0-rc.1+abc"]
@@ -324,5 +324,5 @@ def test_line_can_have_a_version(tmp_path: Path, member: APIClient, settings: La
 def test_import_without_reports_fails_and_known_lines_count(tmp_path: Path) -> None:
     assert " Nothing was imported" in complaint(write_lines(tmp_path / "empty"))
     hashes = write_lines(tmp_path / "hashes", HASH)
-    assert "1 report of other types counted. Nothing was imported; --help" in complaint(hashes)
+    assert "1 report of other types skipped. Nothing was imported; --help" in complaint(hashes)
     assert "1 had been imported before" in run("import_csp_reports", hashes)

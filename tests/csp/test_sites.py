@@ -6,18 +6,15 @@ import csv
 import io
 import json
 from collections import Counter
-from datetime import timedelta
 from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.utils import timezone
 
 from audit.models import Entry
 from csp.models import Group, Report
 from csp.triage.overview import breakable
-from csp.triage.policies import comparison as policies
 from csp.triage.sites import sites_of_groups
 from kernel import memory
 from tests.support.api.client import APIClient
@@ -97,7 +94,6 @@ def test_pages_show_sites_only_if_there_are_several(sites: None, owner: APIClien
         ("/admin/csp/", f"{breakable(PORTAL)}</td>"),
         ("/admin/csp/group/", f"{breakable(PORTAL)}</td>"),
         (f"/admin/csp/group/{group.pk}/change/", f" on {PORTAL}"),
-        ("/admin/csp/group/releases/", f"{breakable(PORTAL)}</td>"),
     )
     before = [client.get(page).text for page, _ in pages]
     memory.clear_all()
@@ -105,7 +101,7 @@ def test_pages_show_sites_only_if_there_are_several(sites: None, owner: APIClien
     after = [client.get(page).text for page, _ in pages]
     for (page, site), one, several in zip(pages, before, after, strict=True):
         assert (site in one, site in several) == (False, True), page
-    for page in ("/admin/csp/", "/admin/csp/group/", "/admin/csp/group/releases/"):
+    for page in ("/admin/csp/", "/admin/csp/group/"):
         shop = client.get(page, {"site": SHOP}).text
         assert shop.count(f"{breakable(SHOP)}</td>") == 1
         assert f"{breakable(PORTAL)}</td>" not in shop
@@ -158,18 +154,6 @@ def test_sites_of_groups_are_listed_once() -> None:
         make_group(site=site)
     memory.clear_all()
     assert sites_of_groups() == [PORTAL, SHOP, "other"]
-
-
-def test_policy_of_another_site_is_not_unusual(sites: None, owner: APIClient) -> None:
-    for _ in range(2):
-        report_on(PORTAL, owner, original_policy="script-src 'self'")
-    report_on(SHOP, owner, original_policy="img-src 'none'")
-    assert policies.differences(timezone.now(), span=timedelta(hours=1)) == []
-    for _ in range(2):
-        report_on(SHOP, owner, original_policy="script-src 'self'")
-    [found] = policies.differences(timezone.now(), span=timedelta(hours=1))
-    assert (found.site, found.reports, found.added) == (SHOP, 1, ["img-src 'none'"])
-    assert f"{SHOP}: 1 report" in in_admin("owner").get("/admin/csp/group/policies/").text
 
 
 def test_decision_is_copied_to_the_same_cause_on_other_sites(owner: APIClient) -> None:

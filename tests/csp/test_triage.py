@@ -15,11 +15,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from audit.models import Entry
-from csp.admin.groups import MAX_DIFFERENCES
 from csp.models import Group, GroupHour, NoiseRule, Report, Version, whole_hour
 from csp.triage.newest import MAX_POLICIES
 from csp.triage.reading import READERS
-from csp.triage.releases import versions as releases
 from csp.triage.selectors import (
     attention_lists,
     groups_at,
@@ -461,30 +459,6 @@ def test_list_is_filtered_by_state(state: str, number: int) -> None:
     assert page.count('class="field-badges') == number
 
 
-def test_unusual_policy_is_shown_with_its_difference(collecting: None, owner: APIClient) -> None:
-    usual = "script-src 'self' 'nonce-{}' {}; img-src https://coder.example.com; report-uri {}"
-    chromium = ("cdn.test 'report-sha256'", "/csp")
-    # Firefox reports an absolute URL, adds the scheme to a host, and omits the keyword.
-    firefox = ("https://cdn.test", "https://coder.example.com/csp")
-    for nonce, form in (("a", chromium), ("b", firefox), ("c", chromium)):
-        send(owner, legacy(original_policy=usual.format(nonce, *form)))
-    client = in_admin("owner")
-    assert "usual policy" in client.get("/admin/csp/group/policies/").text
-    send(owner, legacy(original_policy="script-src 'self' https://proxy.example"))
-    page = client.get("/admin/csp/group/policies/").text
-    assert "<ins>script-src &#x27;self&#x27; https://proxy.example</ins>" in page
-    assert "<del>img-src" in page
-
-
-def test_invented_policies_do_not_fill_a_page(collecting: None, owner: APIClient) -> None:
-    for number in range(MAX_DIFFERENCES + 8):
-        policy = f"img-src https://{number}.example" if number > 5 else "script-src 'self'"
-        assert send(owner, legacy(original_policy=policy)).status_code == 200
-    page = in_admin("owner").get("/admin/csp/group/policies/").text
-    assert page.count("Newest report with this policy") == MAX_DIFFERENCES
-    assert "Further policies, which have no more reports than these: 2." in page
-
-
 def test_groups_that_grow_are_shown_with_the_time_of_their_numbers(transactional_db: None) -> None:
     now = timezone.now()
     group = make_group(first_seen=now - 10 * DAY, last_seen=now, state="acknowledged")
@@ -512,33 +486,6 @@ def test_site_shows_its_groups_that_grow_beside_a_large_site(transactional_db: N
     GroupHour.objects.create(group=small, hour=hour, reports=20)
     page = in_admin("owner").get("/admin/csp/", {"site": "small.test"}).text
     assert "Growing this week" in page
-
-
-@pytest.mark.django_db
-def test_groups_are_compared_before_and_after_a_release() -> None:
-    moment = NOW - 6 * timedelta(hours=1)
-    gone = make_group(blocked_source="gone.example", last_seen=moment - timedelta(hours=1))
-    new = make_group(blocked_source="new.example", first_seen=moment, last_seen=NOW)
-    steady = make_group(blocked_source="steady.example", last_seen=NOW)
-    for group, hours in ((gone, (-2, -1)), (new, (0, 6)), (steady, (-1, 1))):
-        for hour in hours:
-            at = moment + timedelta(hours=hour)
-            GroupHour.objects.create(group=group, hour=at, reports=7)
-    found: Any = releases.by_time(moment, now=NOW + timedelta(minutes=30))
-    hours, lists = found
-    assert hours == 7
-    shown = [[(each, each.compared) for each in groups] for *_, groups in lists]
-    assert shown == [[(new, 2)], [(gone, 2)]]
-
-
-@pytest.mark.parametrize(
-    "at", ["2026-05-04T06:30", "", "x", "9999-01-01T00:00", "0001-01-01T00:00"]
-)
-def test_release_page_accepts_any_moment(at: str) -> None:
-    page = in_admin("auditor").get("/admin/csp/group/releases/", {"at": at})
-    assert page.status_code == 200
-    assert ("Enter a date" in page.text) is (at not in ("2026-05-04T06:30", ""))
-    assert ("the comparison begins at 2026-05-04 06:00" in page.text) is (at == "2026-05-04T06:30")
 
 
 # --- The command ------------------------------------------------------------------------------

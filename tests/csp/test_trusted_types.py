@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csp.advice.composition import grade
+from csp.advice.composition import weaknesses
 from csp.advice.policy import parse
 from csp.advice.refusals import Risk
 from csp.advice.suggestion import Blocked, advise, extended
@@ -184,10 +184,10 @@ def test_blocked_source_of_a_forged_report_has_no_name(text: str) -> None:
     assert (keyword, name) == ("", "") or name == "" or name.replace(" ", "").isascii()
 
 
-def test_keywords_for_hashes_change_neither_grade_nor_advice() -> None:
+def test_keywords_for_hashes_change_neither_weaknesses_nor_advice() -> None:
     plain = "script-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'"
     hashed = plain.replace("'self'", "'self' 'report-sha256' 'report-sha512'")
-    assert grade(parse(hashed)) == grade(parse(plain))
+    assert weaknesses(parse(hashed)) == weaknesses(parse(plain))
     url = "https://cdn.example.net/a.js"
     blocked = Blocked("script-src", "cdn.example.net", (url,), "https://a.test", plain, True)
     assert advise(replace(blocked, policy=hashed)) == advise(blocked)

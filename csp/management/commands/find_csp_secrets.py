@@ -9,8 +9,7 @@ from django.db.models import CharField, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
 from csp.export import RANKS
-from csp.models import Group, OtherReport, Rejection, Report, SitePolicy, Version
-from csp.parsing.formats import is_hash
+from csp.models import Group, Rejection, Report, SitePolicy, Version
 from csp.scrubbing.leak_search import holds_private, holds_private_member, holds_private_source
 from kernel.commands import ListingCommand
 from kernel.db.paging import in_pages
@@ -23,7 +22,6 @@ _RULES = {
     # One of the service's own sentences, which may name a token.
     "reason": lambda text: False,
     # Hashes look like secrets.
-    "subject": lambda text: not is_hash(text) and holds_private(text),
     "digest": lambda text: False,
     "other_members_text": holds_private_member,
 }
@@ -53,7 +51,7 @@ type Finding = tuple[str, str, str]
 
 def findings() -> Iterator[Finding]:
     """Yields the table, id and column of each stored value that looks like a secret."""
-    for model in (Group, Version, SitePolicy, OtherReport, Rejection):
+    for model in (Group, Version, SitePolicy, Rejection):
         yield from _findings_in(model._default_manager.all())
     # Read `other_members` as text and do not parse it, because it may be nested deeply or contain
     # very large numbers.

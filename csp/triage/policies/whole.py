@@ -17,7 +17,7 @@ from uuid import UUID
 from django.db.models import Q
 
 from csp.access.page_headers import ENFORCED, REPORT_ONLY, Header, note_for, report_headers
-from csp.advice.composition import copy_of, grade, written
+from csp.advice.composition import copy_of, weaknesses, written
 from csp.advice.policy import Policy, parse, permits
 from csp.advice.suggestion import SETTING, advise, extended
 from csp.models import IngestKey
@@ -62,7 +62,7 @@ def site_policy(site: str, *, now: datetime, chosen: str = "") -> dict[str, Any]
     return {
         "sent": sent,
         "others": [each for each in policies if each is not sent],
-        "grade": grade(sources),
+        "weaknesses": weaknesses(sources),
         "with_nonces": with_nonces,
         "unsafe": unsafe,
         "cut": [name for name, some in sources.items() if len(some) >= MAX_SOURCES],

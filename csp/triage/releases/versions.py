@@ -11,14 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from math import ceil
+from datetime import datetime
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q, Subquery, Sum
+from django.db.models import Exists, OuterRef, Q, Subquery
 
-from csp.importing import EARLIEST
-from csp.models import GroupHour, GroupVersion, Version, whole_hour
+from csp.models import GroupVersion, Version
 from csp.scrubbing.versions import precedence
 from csp.triage.selectors import groups_at
 from kernel.memory import CachedValue, Memory
@@ -147,12 +145,8 @@ def step(versions: Sequence[Version], old: str, new: str, *, site: str) -> Step:
     return Step(site, since(versions), rank, found, newer)
 
 
-# --- Comparisons of two versions, or before and after a moment -------------------------------
-#
-# A change of the configuration has a moment, but no version.
+# --- The page that compares two versions ------------------------------------------------------
 
-# The maximum time that is compared before and after a moment. Both times are equally long.
-MAX_SPAN = timedelta(days=7)
 MAX_GROUPS = 100
 # The page offers the newest versions of a site.
 MAX_VERSIONS = 50
@@ -160,9 +154,6 @@ MAX_VERSIONS = 50
 
 # A title, the unit of the number `compared` of each group, and the groups.
 type Listed = tuple[str, str, Sequence[Any]]
-
-
-# --- By version -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,45 +209,3 @@ def _with_clients(title: str, version: Version | None, condition: Q, now: dateti
     groups = groups.annotate(compared=Subquery(counted.values("client_days")))
     found = list(groups.order_by("-compared", "pk")[:MAX_GROUPS])
     return title, f"Client days with {version}", mark_new(found)
-
-
-# --- By time ----------------------------------------------------------------------------------
-
-
-def moment_of(text: str, *, now: datetime) -> datetime:
-    """Returns the time in the query. Raises: ValueError if it is not a time in the past."""
-    at = datetime.fromisoformat(text[:32]).replace(tzinfo=UTC)
-    if not EARLIEST < at < now:
-        raise ValueError(text)
-    return at
-
-
-def by_time(moment: datetime, *, now: datetime, site: str = "") -> tuple[int, list[Listed]]:
-    """Compares the same number of hours before and after the moment; all sites if `site` is "".
-
-    Returns this number, and two lists of visible groups: those without a report before the moment,
-    and those without a report after it.
-    Reports are counted by hour, so the hour of the moment belongs to the time after it.
-    """
-    hour = whole_hour(moment)
-    # The current hour counts, too, so that the newest groups are listed.
-    hours = ceil(min(now - hour, MAX_SPAN) / timedelta(hours=1))
-    of_site = {"group__site": site} if site else {}
-    new = _counted(hour, hours, now, group__first_seen__gte=hour, **of_site)
-    gone = _counted(hour - timedelta(hours=hours), hours, now, group__last_seen__lt=hour, **of_site)
-    unit = "Reports per hour"
-    return hours, [
-        ("New since then", f"{unit} after", new),
-        ("Gone since then", f"{unit} before", gone),
-    ]
-
-
-def _counted(start: datetime, hours: int, now: datetime, **conditions: Any) -> list[Any]:
-    """Returns the visible groups with the most reports in these hours, most reports first."""
-    counts = GroupHour.objects.filter(hour__gte=start, hour__lt=start + timedelta(hours=hours))
-    rows = counts.visible().filter(**conditions).values_list("group")
-    sums = dict(rows.annotate(sum=Sum("reports")).order_by("-sum", "group")[:MAX_GROUPS])
-    groups = groups_at(now).in_bulk(list(sums))
-    for key, group in groups.items():
-        group.compared = sums[key] / hours
-    return mark_new([groups[key] for key in sums if key in groups])

@@ -15,7 +15,6 @@ MATRIX: dict[str, tuple[int, int, int, int, int, int]] = {
     "PATCH /api/coderapi/v1/csp/groups/{group}": (200, 403, 403, 403, 403, 401),
     "GET /api/coderapi/v1/csp/gate": (400, 400, 403, 403, 403, 401),  # 400: it names no versions
     "GET /api/coderapi/v1/csp/summary": (200, 200, 403, 403, 403, 401),
-    "GET /api/coderapi/v1/csp/other-reports": (200, 200, 403, 403, 403, 401),
     "GET /api/coderapi/v1/stats/history": (200, 200, 403, 403, 403, 401),
     "POST /api/coderapi/v1/stats/agent-rows": (200, 403, 403, 403, 403, 401),
     "GET /deployment/config": (200, 200, 403, 403, 403, 401),

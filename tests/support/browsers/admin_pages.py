@@ -121,7 +121,6 @@ def addresses(user: User) -> Iterator[str]:
     yield reverse("admin:index")
     yield reverse("admin:stats_snapshot_timelines")
     yield reverse("admin:tokens_apikey_calendar")
-    yield reverse("admin:csp_group_policies")
     yield reverse("admin:csp_group_releases")
     yield reverse("admin:csp_group_site_policy")
     yield reverse("admin:csp_ingestkey_check_site", args=[IngestKey.objects.latest("pk").pk])
