@@ -12,7 +12,7 @@ from options.values import structs
 from options.values.addresses import Address, split_host_port
 from options.values.base import ValueType
 from options.values.lists import TextList
-from options.values.scalars import Bool, Choice, Duration, Integer, Regexp, Text
+from options.values.scalars import Bool, Choice, Duration, Integer, Regexp, Size, Text
 from options.values.structs import (
     AI_PROVIDER_FIELDS,
     EXTERNAL_AUTH_FIELDS,
@@ -240,16 +240,21 @@ _A_LINK = "A link in the dashboard."
 _A_PROVIDER = "A Git host or other service that users can connect, without the client secret."
 _AN_AI_PROVIDER = "A provider of the AI gateway, without its keys."
 
-_PLAIN: Mapping[type[ValueType[Any]], Encoding] = {
+# The encodings that both formats have.
+_SHARED: Mapping[type[ValueType[Any]], Encoding] = {
+    AIProviders: Encoding(
+        array_of(ref(_AI_PROVIDER)), lambda providers: _ai_providers(providers) or []
+    ),
     Bool: Encoding(TRUTH),
     Choice: Encoding(TEXT),
     Duration: Encoding(INTEGER | {"description": "In nanoseconds."}),
     Integer: Encoding(INTEGER),
+    Size: Encoding(INTEGER | {"description": "In bytes."}),
     Text: Encoding(TEXT),
 }
 _DOCUMENTED = ConfigFormat(
     encodings={
-        **_PLAIN,
+        **_SHARED,
         URL: Encoding(ref(_URL), _url_members),
         Address: Encoding(ref(_ADDRESS), dataclasses.asdict),
         Regexp: Encoding(ref(_REGEXP), lambda pattern: {"source": pattern}),
@@ -287,7 +292,7 @@ _DOCUMENTED = ConfigFormat(
 )
 _CODERD = ConfigFormat(
     encodings={
-        **_PLAIN,
+        **_SHARED,
         URL: Encoding(TEXT | {"description": "A URL; empty when unset."}, str, parse_url),
         Address: Encoding(
             TEXT | {"description": "host:port; empty when unset."},
@@ -307,9 +312,6 @@ _CODERD = ConfigFormat(
             array_of(ref(_PROVIDER)),
             lambda providers: _coderd_providers(providers) or [],
             _complete(EXTERNAL_AUTH_FIELDS),
-        ),
-        AIProviders: Encoding(
-            array_of(ref(_AI_PROVIDER)), lambda providers: _ai_providers(providers) or []
         ),
     },
     components={

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from kernel.text.durations import format_duration
 from options.catalogue import CATALOGUE
 from options.configuration import Configuration, load
 from options.option import Option, ValueSource
+from options.option_formats import CONFIG_FORMATS
 from options.rendering import config_document, options_document
 from options.table import option_rows, tables
+from options.values.base import ValueType
 from options.values.lists import TextList, format_record
 from options.values.scalars import Duration, Integer, Text
 from options.values.structs import Links, TextMap
@@ -30,6 +33,24 @@ from tests.support.samples import MARK, SECRETS, WITH_PASSWORD, planted, sample,
 @pytest.fixture(scope="module")
 def plain() -> Configuration:
     return load({})
+
+
+def kinds(base: type) -> set[type]:
+    """Returns the classes below a base class that have no class below themselves.
+
+    A dataclass with slots replaces the class that its statement makes.
+    """
+    below = [
+        each
+        for each in base.__subclasses__()
+        if vars(import_module(each.__module__)).get(each.__name__) is each
+    ]
+    return {kind for each in below for kind in kinds(each) or {each}}
+
+
+def test_every_type_of_value_has_an_encoding_in_both_formats() -> None:
+    for form in CONFIG_FORMATS.values():
+        assert form.encodings.keys() == kinds(ValueType)
 
 
 SHOWN = {
