@@ -50,7 +50,8 @@ def test_backup_of_a_release_is_restored_upgraded_and_served(
         environ = {"DATABASE_URL": url, "CODERAPI_SECRET_KEY": KEY}
         succeed("restore", str(kept), "--yes", **environ)
         succeed("migrate", **environ)
-        assert empty_tables(url) == []
+        # Changes by the admin are in the audit trail.
+        assert set(empty_tables(url)) <= {"django_admin_log"}
         with Server("--web-only", log=tmp_path / "log", **environ) as server:
             walk(server)
 
