@@ -151,8 +151,9 @@ def _group_reference(description: str, form: ConfigFormat) -> Schema:
 
 
 def _any_value(form: ConfigFormat) -> Schema:
-    """Returns a schema that allows the values of all option types, without duplicates."""
-    schemas = [encoding.schema for encoding in form.encodings.values()]
+    """Returns a schema that allows the values of all options of the format, without duplicates."""
+    used = {type(option.type) for option in (*CATALOGUE, AI_PROVIDERS) if form.has(option)}
+    schemas = [encoding.schema for kind, encoding in form.encodings.items() if kind in used]
     choices = [CHOICE_MEMBERS] if form.is_coderd else []
     plain = [_without_description(schema) for schema in (*schemas, *choices, NULL)]
     unique = [schema for index, schema in enumerate(plain) if schema not in plain[:index]]
