@@ -301,7 +301,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "tokens.verification.authentication.SessionTokenAuthentication"
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["users.permissions.Authenticated"],
+    "DEFAULT_PERMISSION_CLASSES": ["users.permissions.Undeclared"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "coderapi.openapi.operations.OperationSchema",

@@ -16,7 +16,7 @@ from kernel.http.views.base import DocumentView, PublicDocumentView, document_op
 from kernel.http.views.documents import Document
 from kernel.http.views.rendering import render_json
 from options.rendering import config_document, options_document
-from users.permissions import may
+from users.permissions import Authenticated, may
 
 
 class BuildInfoView(PublicDocumentView):
@@ -55,6 +55,7 @@ class DeploymentConfigView(DocumentView):
 
 
 class SSHConfigView(DocumentView):
+    permission_classes = [Authenticated]
     document = Document("ssh", lambda: render_json(SSHConfigResponse(ssh_config()).data))
 
     get = document_operation(

@@ -10,6 +10,7 @@ from kernel.http import wire
 from kernel.http.views.base import DocumentView, document_operation
 from kernel.http.views.documents import Document
 from kernel.http.views.rendering import render_json
+from users.permissions import Authenticated
 
 
 @extend_schema_field(
@@ -28,6 +29,7 @@ NAMES: Any = serializers.ListSerializer(child=ExperimentField())
 
 
 class EnabledExperimentsView(DocumentView):
+    permission_classes = [Authenticated]
     document = Document("experiments", lambda: render_json(enabled_experiments()))
 
     get = document_operation(
@@ -39,6 +41,7 @@ class EnabledExperimentsView(DocumentView):
 
 
 class SafeExperimentsView(DocumentView):
+    permission_classes = [Authenticated]
     document = Document(
         "safe-experiments", lambda: render_json(wire.apply("get-safe-experiments", list(SAFE)))
     )

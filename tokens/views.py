@@ -46,7 +46,7 @@ from tokens.serializers import (
 from tokens.verification import providers
 from users import allow_lists
 from users.models import User
-from users.permissions import KeyIdentity, identity_of, scoped
+from users.permissions import Authenticated, KeyIdentity, identity_of, scoped
 from users.requests import MAX_LIMIT, MAX_OFFSET, flag, page_parameters, read, whole_number
 from users.selectors import ME
 from users.views import CHANGED, UserRouteView
@@ -82,6 +82,7 @@ class LoginView(PublicAPIView):
 
 class LogoutView(APIView):
     tag = "Users"
+    permission_classes = [Authenticated]
 
     @operation(
         "Log out user",

@@ -157,6 +157,14 @@ class Authenticated(BasePermission):
         return True
 
 
+class Undeclared(Authenticated):
+    """The default of views, which rejects every caller. Each view declares its own permission."""
+
+    @staticmethod
+    def refusal(identity: KeyIdentity) -> APIError | None:
+        return forbidden("The operation declares no permission.")
+
+
 def _permission(refused: Callable[[KeyIdentity], APIError | None]) -> type[Authenticated]:
     return type("Permission", (Authenticated,), {"refusal": staticmethod(refused)})
 

@@ -17,7 +17,15 @@ from kernel.http.views.base import APIView, PublicAPIView, json_response, tagged
 from users import allow_lists, selectors, services
 from users.erasure import delete_user
 from users.models import User
-from users.permissions import KeyIdentity, MayListUsers, identity_of, may, require, scoped
+from users.permissions import (
+    Authenticated,
+    KeyIdentity,
+    MayListUsers,
+    identity_of,
+    may,
+    require,
+    scoped,
+)
 from users.requests import MAX_LIMIT, MAX_OFFSET, page_parameters, read, whole_number
 from users.selectors import user_in_path
 from users.serializers import (
@@ -317,6 +325,7 @@ class SiteRolesView(APIView):
 class AuthCheckView(APIView):
     tag = "Authorization"
     writes = False
+    permission_classes = [Authenticated]
 
     @operation(
         "Check authorization",

@@ -6,9 +6,15 @@ from typing import Any
 
 import pytest
 from django.db import transaction
+from django.http import HttpResponse
+from django.urls import path
 
+from kernel.http.views.base import APIView
+from kernel.http.wire import WireFormat
 from tests.support.api.client import APIClient
+from tests.support.api.paths import full
 from tests.support.api.role_matrix import BODIES, MATRIX
+from tests.support.api.schema_validation import document, operation_of
 from tests.support.api.sending import send
 from tests.support.csp.groups import make_group
 from tests.support.factories import make_key, make_user
@@ -30,9 +36,8 @@ def client_of(role: str) -> APIClient:
 
 
 def call(client: APIClient, operation: str) -> Any:
-    method, path = operation.split()
-    path = path.format(**others_in(operation))
-    return send(client, method, path, BODIES.get(operation, {}))
+    method, template = operation.split()
+    return send(client, method, template.format(**others_in(operation)), BODIES.get(operation, {}))
 
 
 def others_in(operation: str) -> dict[str, str]:
@@ -134,3 +139,35 @@ def test_scope_never_allows_more_than_the_role(
 
     assert answer.status_code == 403
     assert "Forbidden" in answer.json()["message"]
+
+
+class Forgotten(APIView):
+    def get(self, request: object) -> HttpResponse:
+        return HttpResponse()
+
+
+urlpatterns = [path("api/v2/forgotten", Forgotten.as_view())]
+
+
+@pytest.mark.django_db
+@pytest.mark.urls(__name__)
+@pytest.mark.parametrize(("role", "status"), [("owner", 403), ("member", 403), ("anonymous", 401)])
+def test_view_without_a_permission_rejects_everybody(role: str, status: int) -> None:
+    assert client_of(role).get("/api/v2/forgotten").status_code == status
+
+
+@pytest.mark.parametrize("wire", WireFormat)
+def test_matrix_has_a_row_for_each_operation(wire: WireFormat) -> None:
+    described = {
+        operation["operationId"]
+        for methods in document(wire)["paths"].values()
+        for method, operation in methods.items()
+        if method != "parameters"
+    }
+    rows = set()
+    for name in MATRIX:
+        method, template = name.split()
+        operation = operation_of(wire, method=method, path=full(template.partition("?")[0]))
+        assert operation, name
+        rows.add(operation["operationId"])
+    assert rows == described

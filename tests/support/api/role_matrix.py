@@ -58,6 +58,12 @@ MATRIX: dict[str, tuple[int, int, int, int, int, int]] = {
     "PUT /users/stranger/password": (204, 403, 204, 403, 400, 401),
     "PUT /users/another-owner/password": (204, 403, 403, 403, 400, 401),
     "PUT /users/stranger/roles": (200, 403, 403, 403, 400, 401),
+    "GET /users/roles": (200, 200, 200, 200, 200, 401),
+    "GET /users/stranger/roles": (200, 200, 200, 200, 400, 401),
+    "GET /users/stranger/organizations": (200, 200, 200, 200, 400, 401),
+    "GET /users/stranger/organizations/coder": (200, 200, 200, 200, 400, 401),
+    "POST /users/login": (400, 400, 400, 400, 400, 400),  # 400: the body is empty
+    "POST /users/first": (409, 409, 409, 409, 409, 400),  # 409: there is a user
     "POST /authcheck": (200, 200, 200, 200, 200, 401),
     "POST /users/logout": (200, 200, 200, 200, 200, 401),
     "GET /users/authmethods": (200, 200, 200, 200, 200, 200),
