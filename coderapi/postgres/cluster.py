@@ -16,11 +16,9 @@ from coderapi.postgres.binaries import Binaries
 from coderapi.postgres.files import (
     DATABASE,
     ROLE,
+    SOCKET,
     Cluster,
     last_log_lines,
-    make_sockets_directory,
-    remove_sockets_directory,
-    sockets_directory,
     trim_log,
     unfollowed,
 )
@@ -45,6 +43,9 @@ LIBC_LOCALE = ("--locale=C.UTF-8", "--locale-provider=libc")
 # contain secrets.
 SETTINGS = {
     "listen_addresses": "",
+    # The directory of the cluster, which only its account can enter. The path is relative to the
+    # data, so it may contain any character.
+    "unix_socket_directories": "..",
     # Restoring a dump takes about seven locks for each partition, in one transaction. The default
     # of 64 is too low for a thousand partitions.
     "max_locks_per_transaction": "256",
@@ -67,20 +68,19 @@ class Server:
     """A running server, as its postmaster.pid describes it."""
 
     pid: int
-    sockets: Path
     ready: bool
 
 
 def running(cluster: Cluster) -> Server | None:
     """Returns the cluster's server, or None if it is not running."""
     # A server that has just started may not have written all lines yet.
-    pid, _, _, _, sockets, _, _, state = [*_pid_lines(cluster), *[""] * 8][:8]
+    pid, *_, state = [*_pid_lines(cluster), *[""] * 8][:8]
     if not pid.isdecimal() or not _is_server(int(pid), cluster):
         return None
-    return Server(int(pid), Path(sockets), ready=state.strip() == "ready")
+    return Server(int(pid), ready=state.strip() == "ready")
 
 
-def create(cluster: Cluster, *, binaries: Binaries, durable: bool, lock: int) -> None:
+def create(cluster: Cluster, *, binaries: Binaries, lock: int) -> None:
     """Creates a cluster in an empty directory, with the service's role, password and database.
 
     The role owns the database, but is not a superuser. The superuser has no password, so it cannot
@@ -102,7 +102,7 @@ def create(cluster: Cluster, *, binaries: Binaries, durable: bool, lock: int) ->
         "--encoding=UTF8",
         "--data-checksums",
         *(BUILTIN_LOCALE if binaries.major >= 17 else LIBC_LOCALE),
-        *([] if durable else ["--no-sync"]),
+        *([] if cluster.durable else ["--no-sync"]),
     ]
     _checked(cluster, initdb, lock=lock)
     # In single-user mode, no client can connect before the database exists.
@@ -111,11 +111,11 @@ def create(cluster: Cluster, *, binaries: Binaries, durable: bool, lock: int) ->
         f"ALTER ROLE {SUPERUSER} PASSWORD NULL",
         f"CREATE DATABASE {DATABASE} OWNER {ROLE}",
     )
-    run_single(cluster, statements, binaries=binaries, durable=durable, lock=lock)
+    run_single(cluster, statements, binaries=binaries, lock=lock)
 
 
 def run_single(
-    cluster: Cluster, statements: Sequence[str], *, binaries: Binaries, durable: bool, lock: int
+    cluster: Cluster, statements: Sequence[str], *, binaries: Binaries, lock: int
 ) -> None:
     """Runs statements as superuser, while the server is not running. Raises: PostgresError."""
     single: list[str | Path] = [
@@ -123,15 +123,13 @@ def run_single(
         "--single",
         f"-D{cluster.data}",
         "--exit_on_error=on",
-        *([] if durable else ["--fsync=off"]),
+        *([] if cluster.durable else ["--fsync=off"]),
         "postgres",
     ]
     _checked(cluster, single, lock=lock, text="".join(f"{line}\n" for line in statements))
 
 
-def start(
-    cluster: Cluster, *, binaries: Binaries, durable: bool = True, seconds: float = TIMEOUT_SECONDS
-) -> Server:
+def start(cluster: Cluster, *, binaries: Binaries, seconds: float = TIMEOUT_SECONDS) -> None:
     """Starts the server if it is not running, and waits until it accepts connections.
 
     Raises: PostgresError if it does not start. The message contains the end of the server's log.
@@ -143,11 +141,9 @@ def start(
             raise _failure("has not become ready.", cluster)
         time.sleep(POLL_SECONDS)
     if server is None:
-        _start_after_orphans(cluster, binaries, deadline=deadline, durable=durable)
-        server = running(cluster)
-    if server is None:
-        raise _failure("stopped at once.", cluster)
-    return server
+        _start_after_orphans(cluster, binaries, deadline=deadline)
+        if running(cluster) is None:
+            raise _failure("stopped at once.", cluster)
 
 
 def stop(cluster: Cluster, *, binaries: Binaries) -> bool:
@@ -155,12 +151,10 @@ def stop(cluster: Cluster, *, binaries: Binaries) -> bool:
 
     Raises: PostgresError if it does not stop.
     """
-    server = running(cluster)
-    if server:
-        _pg_ctl(cluster, binaries, "stop", "--mode=fast")
-    known = server.sockets if server and server.ready else sockets_directory(cluster)
-    remove_sockets_directory(cluster, known)
-    return server is not None
+    if running(cluster) is None:
+        return False
+    _pg_ctl(cluster, binaries, "stop", "--mode=fast")
+    return True
 
 
 def _checked(cluster: Cluster, command: list[str | Path], *, lock: int, text: str = "") -> None:
@@ -173,14 +167,13 @@ def _checked(cluster: Cluster, command: list[str | Path], *, lock: int, text: st
         )
 
 
-def _start_after_orphans(
-    cluster: Cluster, binaries: Binaries, *, deadline: float, durable: bool
-) -> None:
-    settings = SETTINGS | {"unix_socket_directories": str(make_sockets_directory(cluster))}
-    settings |= {} if durable else FLEETING
+def _start_after_orphans(cluster: Cluster, binaries: Binaries, *, deadline: float) -> None:
+    settings = SETTINGS | ({} if cluster.durable else FLEETING)
     options = shlex.join(f"--{name}={value}" for name, value in settings.items())
     trim_log(cluster.log)
     _disown_pid_file(cluster)
+    # As in postmaster.pid, another process may have the dead server's pid now.
+    (cluster.home / f"{SOCKET}.lock").unlink(missing_ok=True)
     while True:
         try:
             return _pg_ctl(

@@ -1,4 +1,4 @@
-"""The files of a private cluster: data, password and log in the data directory, and the socket.
+"""The files of a private cluster in the data directory: data, password, log and socket.
 
 A process that runs as root opens files in directories that PostgreSQL's account can write to. That
 account could place symbolic links there, so the process never follows them.
@@ -6,21 +6,23 @@ account could place symbolic links there, so the process never follows them.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import pwd
 import shutil
-import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from coderapi.postgres.account import Account, PostgresError, account_for
 from coderapi.postgres.datadir import PASSABLE, ensure, existing
 
 ROLE = DATABASE = "coderapi"
+# The name for the default port, which is never opened.
+SOCKET = ".s.PGSQL.5432"
+# The longest path of a socket on Linux. On macOS, it is 103 bytes.
+MAX_SOCKET_BYTES = 107 if sys.platform == "linux" else 103
 
 MAX_LOG_BYTES = 8 * 1024 * 1024
 KEPT_LOG_BYTES = 1024 * 1024
@@ -38,11 +40,13 @@ def unfollowed(path: str, flags: int) -> int:
 class Cluster:
     """The directory of a cluster, and the account that runs its server.
 
-    The directory can be renamed or copied as a whole. Its parent is the data directory.
+    The directory can be renamed or copied as a whole. Its parent is the data directory. With
+    `durable=False`, the server is faster, but a power failure may destroy the data.
     """
 
     home: Path
     account: Account
+    durable: bool = True
 
     @property
     def data(self) -> Path:
@@ -96,7 +100,7 @@ class Cluster:
         home.mkdir(mode=0o700)
         self.account.own(home)
         try:
-            yield Cluster(home, self.account)
+            yield replace(self, home=home)
         finally:
             shutil.rmtree(home, ignore_errors=True)
 
@@ -106,7 +110,7 @@ class Cluster:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def prepared(data_dir: Path, *, make: bool = True) -> Cluster:
+def prepared(data_dir: Path, *, make: bool = True, durable: bool = True) -> Cluster:
     """Returns the cluster of a data directory. Ensures that its account can enter the directory.
 
     If `make` is true, creates a missing directory. Raises: PostgresError.
@@ -115,7 +119,16 @@ def prepared(data_dir: Path, *, make: bool = True) -> Cluster:
     account = account_for(root)
     if account.is_another:
         _let_through(root, account)
-    return Cluster(root / "postgres", account)
+    cluster = Cluster(root / "postgres", account, durable)
+    spare = MAX_SOCKET_BYTES - len(os.fsencode(cluster.home / SOCKET))
+    # libpq reads a comma as the end of a host name.
+    if spare < 0 or "," in str(root):
+        raise PostgresError(
+            f"PostgreSQL's socket cannot be in {root}: the path has a comma, or more than "
+            f"{MAX_SOCKET_BYTES - len(f'/postgres/{SOCKET}')} bytes. Set CODERAPI_DATA_DIR to "
+            "another directory."
+        )
+    return cluster
 
 
 def _let_through(root: Path, account: Account) -> None:
@@ -134,20 +147,12 @@ def _let_through(root: Path, account: Account) -> None:
         )
 
 
-def url(cluster: Cluster, sockets: Path) -> str:
-    """Returns the URL of the cluster for psycopg and libpq, including the password.
-
-    The directory of a stopped server's socket is removed. In /tmp, another user could create it
-    again, to get the password from processes that try to connect. So libpq connects only to a
-    server of the cluster's account.
-    """
+def url(cluster: Cluster) -> str:
+    """Returns the URL of the cluster for psycopg and libpq, including the password."""
+    login = f"{ROLE}:{quote(cluster.password, safe='')}"
     # The socket's directory is a query parameter, because many parsers reject an encoded path as a
     # host name.
-    parameters = {"host": str(sockets)}
-    with suppress(KeyError):  # A container may run with a user ID that has no name.
-        parameters["requirepeer"] = pwd.getpwuid(cluster.account.uid).pw_name
-    login = f"{ROLE}:{quote(cluster.password, safe='')}"
-    return f"postgresql://{login}@/{DATABASE}?{urlencode(parameters)}"
+    return f"postgresql://{login}@/{DATABASE}?host={quote(str(cluster.home), safe='')}"
 
 
 def variables_of(url: str) -> dict[str, str]:
@@ -196,46 +201,3 @@ def last_log_lines(log: Path) -> str:
     except OSError:
         return ""
     return "\n".join(lines[-12:])
-
-
-# --- The socket -------------------------------------------------------------------------------
-
-
-def sockets_directory(cluster: Cluster) -> Path:
-    """Returns the directory for the socket of a new server.
-
-    It is outside the data directory, because the path of that directory may be too long for a
-    socket.
-    """
-    # The paths are short, and `make_sockets_directory` checks the owner.
-    parent = Path("/run" if os.access("/run", os.W_OK) else "/tmp")  # noqa: S108
-    return parent / f"coderapi-{hashlib.sha256(os.fsencode(cluster.home)).hexdigest()[:12]}"
-
-
-def make_sockets_directory(cluster: Cluster) -> Path:
-    """Creates the directory for the socket. Replaces the directory of a dead server.
-
-    Raises: PostgresError if the directory belongs to another user. This is possible in /tmp, where
-    every user can create directories.
-    """
-    sockets = sockets_directory(cluster)
-    remove_sockets_directory(cluster, sockets)
-    try:
-        sockets.mkdir(mode=0o700)
-        cluster.account.own(sockets)
-    except FileExistsError:
-        raise PostgresError(
-            f"{sockets} is not a private directory of {cluster.account.name}. Another user may "
-            "have created it to read the connections. Remove it and start again."
-        ) from None
-    return sockets
-
-
-def remove_sockets_directory(cluster: Cluster, sockets: Path) -> None:
-    """Removes the socket's directory of a stopped server if it is private to this service."""
-    with suppress(OSError):
-        status = sockets.lstat()
-        # Root owns the directory if it was killed before it changed the owner.
-        is_own = status.st_uid in {cluster.account.uid, os.geteuid()}
-        if stat.S_ISDIR(status.st_mode) and is_own and not status.st_mode & 0o077:
-            shutil.rmtree(sockets)

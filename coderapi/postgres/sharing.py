@@ -32,7 +32,6 @@ from coderapi.postgres.datadir import give_to_owner
 from coderapi.postgres.files import (
     Cluster,
     prepared,
-    sockets_directory,
     trim_log,
     unfollowed,
     url,
@@ -56,7 +55,6 @@ class Handle:
     programs: Binaries
     _cluster: Cluster
     _holders: int
-    _durable: bool
     _process: int = field(default_factory=os.getpid)
     _released: bool = False
 
@@ -72,7 +70,7 @@ class Handle:
                 return "running"
             if self._released or cluster.stopped.exists():
                 return "stopped"
-            life.start(cluster, binaries=self.programs, durable=self._durable)
+            life.start(cluster, binaries=self.programs)
             return "revived"
 
     def release(self) -> None:
@@ -102,7 +100,7 @@ def acquire(
     `durable=False` the cluster is faster, but a power failure may destroy its data. Raises:
     PostgresError.
     """
-    cluster = prepared(data_dir) if make else inhabited(data_dir)
+    cluster = (prepared if make else inhabited)(data_dir, durable=durable)
     with _transition(cluster) as lock:
         cluster.clear_away()
         cluster.stopped.unlink(missing_ok=True)
@@ -114,10 +112,10 @@ def acquire(
         try:
             if cluster.major is None:
                 with cluster.draft() as draft:
-                    life.create(draft, binaries=binaries, durable=durable, lock=lock)
+                    life.create(draft, binaries=binaries, lock=lock)
                     draft.home.rename(cluster.home)
-            server = life.start(cluster, binaries=binaries, durable=durable)
-            return Handle(url(cluster, server.sockets), binaries, cluster, holders, durable)
+            life.start(cluster, binaries=binaries)
+            return Handle(url(cluster), binaries, cluster, holders)
         except BaseException:
             _leave(cluster, holders, binaries=binaries)
             raise
@@ -150,14 +148,12 @@ def address(data_dir: Path) -> tuple[str, bool]:
     """
     cluster = inhabited(data_dir)
     server = life.running(cluster)
-    if server and server.ready:
-        return url(cluster, server.sockets), True
-    return url(cluster, sockets_directory(cluster)), False
+    return url(cluster), server is not None and server.ready
 
 
-def inhabited(data_dir: Path) -> Cluster:
+def inhabited(data_dir: Path, *, durable: bool = True) -> Cluster:
     """Returns the cluster of the data directory. Raises: PostgresError if it does not exist."""
-    cluster = prepared(data_dir, make=False)
+    cluster = prepared(data_dir, make=False, durable=durable)
     if cluster.major is None:
         raise PostgresError(
             f"There is no private PostgreSQL under {cluster.home.parent} yet: `{PROGRAM} server` "

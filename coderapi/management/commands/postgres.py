@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -57,8 +56,7 @@ class Command(PostgresCommand):
             self.stderr.write(
                 f"The private PostgreSQL is not running. `{PROGRAM} server` starts it."
             )
-        # Other programs may not know this parameter of libpq.
-        return re.sub("&requirepeer=[^&]*", "", url)
+        return url
 
     def _stop(self, directory: Path) -> str:
         was_running = postgres.stop(directory)

@@ -23,7 +23,6 @@ def test_private_database_is_used_and_stopped(open_directory: Path, migrated_clu
     copy_cluster(migrated_cluster, open_directory)
     away = ended("url")
     assert away.stdout.startswith("postgresql://coderapi:")
-    assert "requirepeer" not in away.stdout
     assert "PostgreSQL is not running. `coderapi server` starts it" in away.stderr
     selected = ended("psql", "-Atc", "SELECT current_database()")
     assert selected.stdout == "coderapi\n"

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import os
-import pwd
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import psycopg
 import pytest
@@ -22,14 +18,7 @@ from coderapi.postgres import binaries
 from coderapi.postgres.binaries import Binaries, Source
 from coderapi.postgres.clients import programs_for
 from coderapi.postgres.cluster import running, start
-from coderapi.postgres.files import (
-    Cluster,
-    last_log_lines,
-    prepared,
-    sockets_directory,
-    trim_log,
-    url,
-)
+from coderapi.postgres.files import SOCKET, Cluster, last_log_lines, prepared, trim_log
 from tests.support.databases.clusters import (
     copy,
     copy_cluster,
@@ -66,7 +55,6 @@ def test_last_process_stops_the_server(data_dir: Path) -> None:
     assert connects(second.url)
     second.release()
     assert not connects(second.url)
-    assert not sockets_directory(prepared(data_dir)).exists()
 
 
 def test_next_start_joins_the_server_of_a_killed_process(data_dir: Path, hold: Hold) -> None:
@@ -203,9 +191,9 @@ def test_process_with_the_number_of_a_dead_server_is_ignored(data_dir: Path) -> 
     stranger = subprocess.Popen(["/bin/sleep", "600"], **identity)  # type: ignore[call-overload]
     try:
         lines = [str(stranger.pid), str(cluster.data), "0", "5432", "/run", "", "  1 2"]
-        file = cluster.data / "postmaster.pid"
-        file.write_text("\n".join(lines) + "\n")
-        cluster.account.own(file)
+        for file in (cluster.data / "postmaster.pid", cluster.home / f"{SOCKET}.lock"):
+            file.write_text("\n".join(lines) + "\n")
+            cluster.account.own(file)
         handle = acquired(data_dir)
         assert connects(handle.url)
         handle.release()
@@ -215,33 +203,16 @@ def test_process_with_the_number_of_a_dead_server_is_ignored(data_dir: Path) -> 
         stranger.communicate()
 
 
-def test_long_data_directory_gets_a_short_socket(folder: Path, seed: Path) -> None:
-    deep = folder / ("d" * 100) / ("e" * 100)
-    deep.mkdir(parents=True)
-    deep.parent.chmod(0o711)
-    copy_cluster(seed, deep)
-    assert connects(acquired(deep).url)
-
-
-def test_socket_directory_open_to_others_is_refused(unstarted: Path) -> None:
-    trap = sockets_directory(prepared(unstarted))
-    trap.mkdir()
-    trap.chmod(0o777)
-    try:
-        with pytest.raises(postgres.PostgresError, match="not a private directory"):
-            acquired(unstarted)
-    finally:
-        trap.rmdir()
-
-
-def test_password_is_sent_to_no_server_of_another_account(data_dir: Path) -> None:
-    cluster = prepared(data_dir)
-    account = replace(cluster.account, uid=pwd.getpwnam("nobody").pw_uid)
-    with TemporaryDirectory() as sockets, socket.socket(socket.AF_UNIX) as trap:
-        trap.bind(f"{sockets}/.s.PGSQL.5432")
-        trap.listen()
-        with pytest.raises(psycopg.OperationalError, match="requirepeer"):
-            psycopg.connect(url(replace(cluster, account=account), Path(sockets)))
+def test_socket_is_in_the_data_directory_whatever_its_name(folder: Path, seed: Path) -> None:
+    longest = 84 - len(os.fsencode(folder)) - 1
+    named = folder / "a '+%2f?é".ljust(longest - 1, "x")
+    copy_cluster(seed, named)
+    assert connects(acquired(named).url)
+    home = named / "postgres"
+    assert ((home / SOCKET).is_socket(), home.stat().st_mode & 0o777) == (True, 0o700)
+    for wrong in ("a,b", "x" * (longest + 1)):
+        with pytest.raises(postgres.PostgresError, match="has a comma, or more than 84 bytes"):
+            acquired(folder / wrong)
 
 
 @pytest.mark.parametrize(

@@ -73,11 +73,11 @@ def acquire_as_superuser(
 ) -> postgres.Handle:
     """Starts a private PostgreSQL whose role may also create databases and disable triggers."""
     postgres.acquire(directory, programs=programs, durable=durable).release()
-    cluster = prepared(directory)
+    cluster = prepared(directory, durable=durable)
     with Path(os.devnull).open() as lock:
         binaries = fitting(cluster, programs)
         statement = f"ALTER ROLE {ROLE} SUPERUSER"
-        run_single(cluster, [statement], binaries=binaries, durable=durable, lock=lock.fileno())
+        run_single(cluster, [statement], binaries=binaries, lock=lock.fileno())
     return postgres.acquire(directory, programs=programs, durable=durable)
 
 
