@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from socketserver import StreamRequestHandler
 from typing import Any
@@ -34,6 +35,7 @@ from kernel.db import failures, listener
 from kernel.db.connections import connect_directly
 from kernel.http.steps.rate_limit import private_directory
 from kernel.telemetry import logs
+from tests.support import starting
 from tests.support.api.client import APIClient
 from tests.support.api.sending import forget_counts
 from tests.support.browsers import template_names
@@ -79,11 +81,8 @@ END $$
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-# All tests of a module that imports one of these are slow, because they start programs.
-STARTERS = {
-    *("subprocess", "execute", "manage", "succeed", "error_of"),
-    *("Program", "Server", "own_server", "server_fixture", "browsing", "obeying", "rehearsed"),
-}
+# The modules with tests that copy the migrated database.
+COPYING: set[Path] = set()
 # These modules take longest. A worker that began one of them last would end long after the others.
 LONGEST = {
     *("test_backup", "test_examples", "test_in_a_browser", "test_keep", "test_killed"),
@@ -95,23 +94,27 @@ settings.register_profile("quick", settings.get_profile("patient"), max_examples
 settings.load_profile("patient")
 
 
-def starts_programs(module: pytest.Module) -> bool:
-    return not STARTERS.isdisjoint(vars(module.obj))
-
-
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
-    """Marks the tests as slow that start programs. Others carry the mark themselves.
+    """Marks the tests as slow whose code leads to a program. Others carry the mark themselves.
 
     Those that take longest run first and quick ones last, so that all workers end at the same time.
     """
     for item in items:
-        module = item.getparent(pytest.Module)
-        if (module and starts_programs(module)) or "live_server" in item.fixturenames:  # type: ignore[attr-defined]
+        if starting.leads_to_programs(item):
             item.add_marker(pytest.mark.slow)
+        if starting.copies_a_database(item):
+            COPYING.add(item.path)
     yield
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     items.sort(key=lambda item: item.path.stem not in LONGEST)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Lets a test fail that starts a program without being marked as slow."""
+    with starting.no_programs() if item.get_closest_marker("slow") is None else nullcontext():
+        return (yield)
 
 
 @pytest.fixture(scope="session")
@@ -171,8 +174,8 @@ def empty_written_tables(case: TransactionTestCase) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _database_to_copy(request: pytest.FixtureRequest) -> None:
-    """Makes the database that `own_database` copies, for modules whose tests start programs."""
-    if starts_programs(request.node):
+    """Makes the database that `own_database` copies, for modules whose tests copy it."""
+    if request.path in COPYING:
         request.getfixturevalue("django_db_setup")
 
 

@@ -11,8 +11,6 @@ import pytest
 from bench.service import reference, status_of
 from tests.support.processes import own_database
 
-pytestmark = pytest.mark.slow
-
 
 def test_bare_function_returns_recorded_responses() -> None:
     recorded = {"/healthz": [200, {"Content-Length": "2"}, "{}"]}

@@ -325,6 +325,7 @@ def test_faults_of_coder_do_not_count_as_rejected_tokens(
         assert count_rejected_tokens() == rejected
 
 
+@pytest.mark.slow
 def test_session_that_was_not_checked_is_not_called_invalid(
     coder: StandInCoder, same_minute: None
 ) -> None:
@@ -359,6 +360,7 @@ def test_event_loop_gets_the_caller_as_a_future(coder: StandInCoder, later: Late
 
 
 @pytest.mark.parametrize(("is_known", "address"), [(False, "192.0.2.2"), (True, "192.0.2.1")])
+@pytest.mark.slow
 def test_many_new_tokens_delay_no_other_client_and_no_known_token(
     coder: StandInCoder, later: Later, is_known: bool, address: str
 ) -> None:
@@ -386,6 +388,7 @@ def test_sixty_four_clients_with_one_new_token_make_one_look_up(coder: StandInCo
 # --- A slow Coder ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_each_request_to_coder_has_its_own_deadline(coder: StandInCoder) -> None:
     # The overhead of a busy machine is less than one of these times.
     for deadline in (1.0, 4.0, 16.0):

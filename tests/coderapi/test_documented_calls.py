@@ -162,7 +162,6 @@ def test_documented_call_runs(
         assert all(isinstance(each, dict | list) for each in lines)
 
 
-@pytest.mark.slow
 def test_documented_calls_with_a_database_of_their_own_run(
     django_db_setup: None, tmp_path: Path
 ) -> None:

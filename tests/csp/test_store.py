@@ -52,7 +52,6 @@ def test_direct_connection_keeps_the_plan_of_a_batch() -> None:
     store.close()
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not PGBOUNCER, reason="pgbouncer is not installed")
 def test_batches_are_written_through_pgbouncer(settings: LazySettings) -> None:
     facts: dict[str, Any] = connection.get_connection_params()

@@ -575,7 +575,6 @@ def test_command_prints_the_groups() -> None:
     assert [found[name] for name in names] == [str(key), 3, "high"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--new-version=1.5", "--min-client-days=0"]])
 def test_wrong_options_have_the_exit_status_2(options: list[str]) -> None:
     assert manage("check_csp_gate", "--old-version=1.4", *options).returncode == 2

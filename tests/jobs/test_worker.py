@@ -64,6 +64,7 @@ def finished() -> int:
 
 @pytest.mark.usefixtures("own_jobs")
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
 def test_two_workers_share_the_slots() -> None:
     every_second()
     with working(), working():
@@ -75,6 +76,7 @@ def test_two_workers_share_the_slots() -> None:
 
 @pytest.mark.usefixtures("own_jobs")
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
 def test_a_worker_survives_an_outage_of_its_database(caplog: pytest.LogCaptureFixture) -> None:
     every_second()
     name = connections["default"].settings_dict["NAME"]
@@ -102,6 +104,7 @@ def test_a_worker_survives_an_outage_of_its_database(caplog: pytest.LogCaptureFi
 
 @pytest.mark.usefixtures("own_jobs")
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
 def test_a_read_only_database_is_one_outage(caplog: pytest.LogCaptureFixture) -> None:
     looks = 0
 
@@ -168,6 +171,7 @@ def stuck() -> Iterator[threading.Event]:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
 def test_a_stuck_job_is_late_and_does_not_block_others(
     own_jobs: None, stuck: threading.Event, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -12,8 +12,6 @@ from coderapi.startup import bootstrap
 from options.catalogue import CATALOGUE, GROUPS, OWN_OPTIONS
 from tests.support.option_sources import Output
 
-pytestmark = pytest.mark.slow
-
 
 def test_tables_have_every_option_and_setting_with_its_value_and_source(tmp_path: Path) -> None:
     (tmp_path / "url").write_text("postgresql://u:MARKER@h/d\n")

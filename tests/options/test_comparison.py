@@ -162,7 +162,6 @@ def test_other_json_is_an_error(document: Any) -> None:
         differences(document)
 
 
-@pytest.mark.slow
 def test_command_compares_a_file_and_standard_input(tmp_path: Path, answer: dict[str, Any]) -> None:
     output = Output("options", "--compare", str(FILE))
     assert (output.status, output.out) == (0, "283 options, no differences\n")
@@ -179,7 +178,6 @@ def test_command_compares_a_file_and_standard_input(tmp_path: Path, answer: dict
     assert "names" in Output("options", "--compare", str(FILE), "access-url").errors[-1]
 
 
-@pytest.mark.slow
 def test_command_compares_a_running_coder(answer: dict[str, Any]) -> None:
     with StandInCoder() as coder:
         coder.config = answer

@@ -223,6 +223,7 @@ def test_socket_is_in_the_data_directory_whatever_its_name(folder: Path, seed: P
         ("junk", r"contains no version number\.$"),
     ],
 )
+@pytest.mark.slow
 def test_data_of_an_unusable_version_is_refused(
     unstarted: Path, version: str, complaint: str
 ) -> None:
@@ -235,6 +236,7 @@ def test_data_of_an_unusable_version_is_refused(
 @pytest.mark.parametrize(
     ("name", "complaint"), [("postgres/data/PG_VERSION", "read"), ("postgres.lock", "opened")]
 )
+@pytest.mark.slow
 def test_directory_in_place_of_a_file_is_named(unstarted: Path, name: str, complaint: str) -> None:
     (unstarted / name).unlink(missing_ok=True)
     (unstarted / name).mkdir()
@@ -242,12 +244,14 @@ def test_directory_in_place_of_a_file_is_named(unstarted: Path, name: str, compl
         acquired(unstarted)
 
 
+@pytest.mark.slow
 def test_incomplete_cluster_is_never_replaced(folder: Path) -> None:
     (folder / "postgres").mkdir()
     with pytest.raises(postgres.PostgresError, match="holds no complete PostgreSQL cluster"):
         acquired(folder)
 
 
+@pytest.mark.slow
 def test_failed_start_shows_the_end_of_the_log(unstarted: Path) -> None:
     configuration = unstarted / "postgres" / "data" / "postgresql.conf"
     configuration.write_text("no_such_setting = 1\n")
@@ -259,6 +263,7 @@ def test_failed_start_shows_the_end_of_the_log(unstarted: Path) -> None:
     ("program", "complaint"),
     [("true", "stopped at once"), ("echo it is still in use >&2; false", "it is still in use")],
 )
+@pytest.mark.slow
 def test_server_that_does_not_stay_is_reported(
     unstarted: Path, program: str, complaint: str
 ) -> None:
@@ -287,6 +292,7 @@ def test_cluster_of_another_user_is_refused(unstarted: Path) -> None:
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="needs root: another account runs PostgreSQL for it")
+@pytest.mark.slow
 def test_data_directory_under_a_closed_one_is_refused(folder: Path) -> None:
     folder.chmod(0o700)
     with pytest.raises(postgres.PostgresError, match=f"cannot enter {folder}") as caught:

@@ -72,6 +72,7 @@ claim = partial(Claim, option="--http-address")
     ("address", "host"),
     [("localhost:0", "127.0.0.1"), (":0", "127.0.0.1"), ("[::]:0", "[::1]")],
 )
+@pytest.mark.slow
 def test_claimed_address_is_reserved_and_its_url_can_be_opened_here(
     address: str, host: str
 ) -> None:

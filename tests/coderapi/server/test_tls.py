@@ -56,6 +56,7 @@ def test_https_is_served_beside_http_which_an_old_option_redirects(
         server.ask("/healthz", tls=trusting)
 
 
+@pytest.mark.slow
 def test_used_address_is_an_error_with_the_option_for_it() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -191,6 +191,7 @@ def test_no_connection_is_held_after(kind: str) -> None:
 
 
 @pytest.mark.parametrize("fault", ["", "hang", "html"])
+@pytest.mark.slow
 def test_no_connection_is_held_after_a_new_person_of_coder(coder: StandInCoder, fault: str) -> None:
     token = coder.add(Key(Person("ada"))).token
     coder.fault = fault
