@@ -37,6 +37,7 @@ from alerts.recording import (
 )
 from alerts.sources import source_of
 from kernel.outgoing import Outgoing, OutgoingError, send
+from kernel.text.hosts import ascii_address
 
 logger = logging.getLogger(__name__)
 Status = Delivery.Status
@@ -264,6 +265,6 @@ def _send_mail(address: str, message: Message) -> None:
     if not settings.MAILERS:
         raise OutgoingError("The mail server is not configured. Set CODER_EMAIL_SMARTHOST.")
     try:
-        EmailMessage(message.title, message.text, to=[address]).send()
+        EmailMessage(message.title, message.text, to=[ascii_address(address)]).send()
     except (OSError, ValueError, MessageError) as error:
         raise OutgoingError(f"The message cannot be sent: {error}") from None

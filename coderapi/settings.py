@@ -20,6 +20,7 @@ from kernel.http.wire import WireFormat
 from kernel.release import REPOSITORY, ROOT
 from kernel.telemetry import logs
 from kernel.text.durations import to_timedelta, whole_seconds
+from kernel.text.hosts import ascii_address
 from options import start
 from options.redaction import redacted, snapshot
 from options.values.urls import parse_url
@@ -270,7 +271,7 @@ SSH_HOSTNAME_PREFIX = CONFIGURATION["config_ssh.deploymentName"]
 SSH_HOSTNAME_SUFFIX = CONFIGURATION["workspace_hostname_suffix"]
 SSH_CONFIG_OPTIONS = CONFIGURATION["config_ssh.sshconfigOptions"] or []
 
-DEFAULT_FROM_EMAIL = SERVER_EMAIL = OPTIONS["notifications.email.from"]
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = ascii_address(OPTIONS["notifications.email.from"])
 _smarthost = urlsplit(f"//{OPTIONS['notifications.email.smarthost']}")
 _password_file = OPTIONS["notifications.email.auth.password_file"] if _smarthost.hostname else ""
 _mailer = {

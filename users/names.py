@@ -19,6 +19,8 @@ from django.db import models
 from django.urls import register_converter
 from django.urls.converters import StringConverter
 
+from kernel.text.hosts import ascii_address
+
 MAX_LENGTH = 32
 MAX_EMAIL_LENGTH = 254
 # Words that other routes use at the position of the username in a path.
@@ -58,7 +60,12 @@ def normal_username(text: str) -> str:
 
 
 def normal_email(text: str) -> str:
-    """Returns the normal form of an e-mail address, with the host in ASCII (IDNA) if possible."""
+    """Returns the normal form of an e-mail address, with the host in ASCII if possible."""
+    return ascii_address(normal_username(text[: 2 * MAX_EMAIL_LENGTH]))
+
+
+def old_normal_email(text: str) -> str:
+    """Returns the form in which 0.1.0 stored the address: its host followed IDNA 2003."""
     local, at, host = normal_username(text[: 2 * MAX_EMAIL_LENGTH]).rpartition("@")
     with suppress(UnicodeError):
         host = host.encode("idna").decode("ascii")

@@ -34,7 +34,7 @@ from kernel.http.steps.rate_limit import (
 )
 from kernel.limiter import Limiter
 from users.models import User
-from users.names import normal_email
+from users.names import old_normal_email
 
 MIN_LENGTH = 8
 MAX_LENGTH = 64
@@ -108,8 +108,9 @@ def count_failure(name: str) -> None:
 
 
 def _failures_of(name: str) -> str:
-    # The name of an account has many forms, for example in capitals.
-    return f"failed-sign-in:{normal_email(name)}"
+    # The name of an account has many forms, for example in capitals. The old form of an address is
+    # the same for all names of an account that 0.1.0 stored.
+    return f"failed-sign-in:{old_normal_email(name)}"
 
 
 class PasswordValidator:

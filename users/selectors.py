@@ -15,7 +15,7 @@ from kernel.memory import CachedValue, Memory
 from kernel.text.values import parse_time
 from users import allow_lists, permissions, roles
 from users.models import User
-from users.names import is_uuid, normal_email, normal_id, normal_username
+from users.names import is_uuid, normal_email, normal_id, normal_username, old_normal_email
 from users.permissions import KeyIdentity, Owner
 
 ME = "me"
@@ -63,7 +63,8 @@ def user_by_name(name: str) -> User | None:
         return None
     # Usernames cannot contain an @.
     if "@" in name:
-        return _one("email", normal_email(name))
+        new, old = normal_email(name), old_normal_email(name)
+        return _one("email", new) or (_one("email", old) if old != new else None)
     return _one("username", normal_username(name))
 
 

@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterable
 from urllib.parse import SplitResult, urlsplit
 
-from idna import IDNAError, alabel, uts46_remap
+from idna import IDNAError, uts46_remap
+
+from kernel.text.hosts import ascii_host
 
 # The Origin header of a page without an origin, such as a sandboxed page or a local file.
 OPAQUE = "null"
@@ -80,10 +82,8 @@ def _host(host: str, text: str) -> str:
 
 def _named(host: str) -> str:
     """Returns the host name in punycode, or the IPv4 address."""
-    # Do not use Python's "idna" codec. It implements the standard of 2003, which converts ß to ss,
-    # but browsers keep the ß. An ASCII label is not checked: browsers accept an underscore.
-    labels = [x if x.isascii() else alabel(x).decode() for x in host.split(".")]
-    name = ".".join(labels)
+    name = ascii_host(host)
+    labels = name.split(".")
     if len(name) > _MAX_HOST or not all(map(_LABEL.fullmatch, labels)):
         raise ValueError(host)
     # If the last label is a number, the host must be an IPv4 address.

@@ -407,11 +407,11 @@ def test_signature_is_that_of_the_documentation(receiver: Receiver) -> None:
 
 
 def test_email_is_sent(outbox: list[EmailMessage]) -> None:
-    make_channel("ops@example.com", type="email")
+    make_channel("ops@fa\u00df.example", type="email")
     make_group(client_days=100)
     assert send_alerts(NOW) == 1
     [message] = outbox
-    assert message.to == ["ops@example.com"]
+    assert message.to == ["ops@xn--fa-hia.example"]
     assert "img.example.net" in message.body
 
 

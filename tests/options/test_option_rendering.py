@@ -35,7 +35,7 @@ def plain() -> Configuration:
     return load({})
 
 
-def kinds(base: type) -> set[type]:
+def kinds(base: type[Any]) -> set[type[Any]]:
     """Returns the classes below a base class that have no class below themselves.
 
     A dataclass with slots replaces the class that its statement makes.

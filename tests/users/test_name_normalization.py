@@ -65,6 +65,21 @@ def test_host_is_stored_and_looked_up_in_ascii(owner: APIClient) -> None:
     assert send(APIClient(), "POST", "/users/login", body).status_code == 201
 
 
+def test_sharp_s_is_kept_and_an_address_that_0_1_0_stored_still_signs_in(owner: APIClient) -> None:
+    old = make_user(email="ada@fass.example")
+
+    def signed_in_as() -> str:
+        body = {"email": "ada@fa\u00df.example", "password": PASSWORD}
+        token = send(APIClient(), "POST", "/users/login", body).json()["session_token"]
+        return str(APIClient(token=token).get("/api/v2/users/me").json()["id"])
+
+    assert signed_in_as() == str(old.pk)
+    new = NEW | {"email": "ada@fa\u00df.example", "password": PASSWORD}
+    made = send(owner, "POST", "/users", new).json()
+    assert made["email"] == "ada@xn--fa-hia.example"
+    assert signed_in_as() == made["id"]
+
+
 @pytest.mark.parametrize("column", ["username", "email"])
 def test_look_up_by_name_uses_an_index(owner: APIClient, column: str) -> None:
     needle = make_user(username="needle", email="needle@example.com")

@@ -39,7 +39,7 @@ class Command(ListingCommand):
         "Needs no database and no running server."
     )
     fails_if = "--check finds a mistake, or --compare finds a difference"
-    examples = "--changed\nCODER_ACCESS_URL http-address\n--check coder.yaml\n--compare https://coder.example.com"
+    examples = "--changed\n--json\nCODER_ACCESS_URL http-address\n--check coder.yaml\n--compare https://coder.example.com"
     requires_migrations_checks = False
 
     def run_from_argv(self, argv: list[str]) -> None:
