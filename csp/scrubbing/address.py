@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from csp.directives import SCHEME
 from csp.scrubbing.coder_addresses import path_template, private_host, private_segments
-from csp.scrubbing.encodings import MAX_WORD, decoded, shortened
-from csp.scrubbing.masking import MASK, MAX_ROUNDS, cached, masked
+from csp.scrubbing.encodings import MAX_WORD, MAY_CHANGE, decoded, shortened
+from csp.scrubbing.masking import MASK, MAX_ROUNDS, masked
 
 # The site of all pages whose origin is not known (see `csp.writing.terms`).
 OTHER_SITE = "other"
@@ -79,7 +80,6 @@ class Address(NamedTuple):
         return self.origin if self.origin in sites else OTHER_SITE
 
 
-@cached(2048)
 def address_of(uri: str) -> Address:
     """Parses the URI, and removes query, fragment, credentials, tokens and names from it.
 
@@ -88,23 +88,31 @@ def address_of(uri: str) -> Address:
     is only the scheme. If a part was replaced, the text is parsed again, because it may have
     private data too.
     """
-    uri = shortened(uri, MAX_URI)
+    return _scrubbed(uri if len(uri) <= MAX_URI else shortened(uri, MAX_URI))
+
+
+@lru_cache(maxsize=2048)
+def _scrubbed(uri: str) -> Address:
     for _ in range(MAX_ROUNDS):
-        uri = decoded(uri)
+        uri = decoded(uri) if MAY_CHANGE.search(uri) else uri
         address = _address(uri)
-        text = shortened(address.text, MAX_URI)
+        text = address.text
+        if len(text) > MAX_URI:
+            text = shortened(text, MAX_URI)
         if uri == text or (address.host and uri.startswith(text) and _END.match(uri, len(text))):
             return address
         uri = text
     return Address(MASK)
 
 
-@cached(2048)
+@lru_cache(maxsize=2048)
 def _address(uri: str) -> Address:
     if web := _WEB.match(uri):
         scheme, ip, name, digits, path = web.groups(default="")
         port = int(digits) if digits else None
-        host = ip.lower() or private_host(name.lower().rstrip("."))
+        host = ip.lower() or name.lower().rstrip(".")
+        if "--" in host:
+            host = private_host(host)
         if port is None or port <= MAX_PORT:
             return _web_address(scheme.lower(), host, port, path)
     return _other_address(uri)
@@ -113,12 +121,12 @@ def _address(uri: str) -> Address:
 def _web_address(scheme: str, host: str, port: int | None, path: str) -> Address:
     if port == DEFAULT_PORTS.get(scheme):
         port = None
-    authority = _authority(host, port)
+    authority, path = _authority(host, port), _scrubbed_path(path)
     if masked(authority) != authority:
         # A port after a host such as `token` looks like a secret.
         host, port = masked(host), None
         authority = _authority(host, port)
-    origin, path = f"{scheme}://{authority}" if scheme else "", _scrubbed_path(path)
+    origin = f"{scheme}://{authority}" if scheme else ""
     text = f"{origin or f'//{authority}'}{path}"
     return Address(text, scheme, host, port, path, authority, origin)
 
@@ -145,13 +153,15 @@ def _other_address(uri: str) -> Address:
 def _scrubbed_path(path: str) -> str:
     # The whole string is one path, so white space must not end the path.
     whole = _BLANK.sub("%20", _END.split(path, maxsplit=1)[0])
+    whole = private_address(whole)
     # Placeholders can make the path four times as long, so shorten it before masking.
-    return masked(shortened(private_address(whole), MAX_URI))
+    return masked(whole if len(whole) <= MAX_URI else shortened(whole, MAX_URI))
 
 
 def without_query(uri: str) -> str:
-    """Returns the URL without query and credentials, but with all names and tokens."""
-    return _CREDENTIALS.sub("//", _END.split(uri, maxsplit=1)[0], count=1)
+    """Returns the URL without query and credentials, but with all names and tokens, shortened."""
+    bare = _CREDENTIALS.sub("//", _END.split(uri, maxsplit=1)[0], count=1)
+    return bare if len(bare) <= MAX_URI else shortened(bare, MAX_URI)
 
 
 def private_address(text: str) -> str:

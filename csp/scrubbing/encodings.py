@@ -41,6 +41,8 @@ _ESCAPE = re.compile(
     )
 )
 _ESCAPE_STARTS = re.compile(r"[%\\&]")
+# `decoded` does not change a string without one of these characters. Most strings have none.
+MAY_CHANGE = re.compile(r"[%\\&\x80-\U0010ffff]")
 # Characters that no font shows, such as the soft hyphen (Unicode's Default_Ignorable_Code_Point).
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"

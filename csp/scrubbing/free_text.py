@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from csp.parsing.tolerant_json import cleaned_text
 from csp.scrubbing.address import private_address
 from csp.scrubbing.encodings import decoded, shortened
 from csp.scrubbing.masking import MASK, cached, masked, names_a_secret, until_stable
@@ -50,11 +51,10 @@ def scrubbed_text(text: str, limit: int = MAX_POLICY) -> str:
 
 @cached(512)
 def scrubbed_agent(text: str) -> str:
-    return scrubbed_text(text, MAX_AGENT)
+    return scrubbed_text(cleaned_text(text), MAX_AGENT)
 
 
-@until_stable
-@cached(512)
+@until_stable(512)
 def _scrubbed_text(text: str) -> str:
     bare = _RUN.sub(_private_run, _QUERY.sub("", _without_nonces(text)))
     return masked(shortened(bare, MAX_POLICY))
@@ -78,8 +78,7 @@ def _bounded(policy: str) -> str:
     return "; ".join(map(" ".join, kept))
 
 
-@until_stable
-@cached(256)
+@until_stable(256)
 def _scrubbed_policy(policy: str) -> str:
     bare = ";".join(map(_public_part, _without_nonces(policy).split(";")))
     return masked(";".join(map(_known_directives, shortened(bare, MAX_POLICY).split(";"))))

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from functools import lru_cache, wraps
 
-from csp.scrubbing.encodings import decoded
+from csp.scrubbing.encodings import MAY_CHANGE, decoded
 from kernel.text.redaction import SESSION_TOKEN
 
 MASK = "{secret}"
@@ -39,23 +39,29 @@ def cached[K: (str, bytes), V](limit: int) -> Callable[[Callable[[K], V]], Calla
     return decorate
 
 
-def until_stable(function: Callable[[str], str]) -> Callable[[str], str]:
-    """Calls the function repeatedly until its result no longer changes.
+def until_stable(limit: int) -> Callable[[Callable[[str], str]], Callable[[str], str]]:
+    """Calls the function repeatedly until its result no longer changes. Caches as `cached` does.
 
     If a rule removes a part of a string, the remaining parts are joined, and together they may
-    match another rule. The second call of a cached function is cheap, because many different
-    strings have the same first result.
+    match another rule. The second call is cheap, because many different strings have the same first
+    result.
     """
 
-    @wraps(function)
-    def stable(text: str) -> str:
-        for _ in range(MAX_ROUNDS):
-            before, text = text, function(text)
-            if text == before:
-                return text
-        return MASK
+    def decorate(function: Callable[[str], str]) -> Callable[[str], str]:
+        results = lru_cache(maxsize=limit)(function)
 
-    return stable
+        @wraps(function)
+        def stable(text: str) -> str:
+            for _ in range(MAX_ROUNDS):
+                before = text
+                text = results(text) if len(text) <= MAX_CACHED else function(text)
+                if text == before:
+                    return text
+            return MASK
+
+        return stable
+
+    return decorate
 
 
 # --- Names whose values are secrets --------------------------------------------------------------
@@ -243,13 +249,12 @@ _UNBROKEN = re.compile(r"[A-Za-z0-9]{22}")
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]++@(?![0-9]+\.[0-9])[\w-]+(?:\.[\w-]+)+")
 
 
-@until_stable
-@cached(2048)
+@until_stable(2048)
 def masked(text: str) -> str:
     """Replaces tokens, keys and e-mail addresses. Masking the result again does not change it."""
     if len(text) < MIN_LENGTH:
         return text
-    text = decoded(text)
+    text = decoded(text) if MAY_CHANGE.search(text) else text
     if _MARK.search(text):
         text = _values_masked(text, _ASSIGNED)
     if _MAY_BE_SAID.search(text):

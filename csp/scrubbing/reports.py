@@ -14,8 +14,7 @@ import orjson
 
 from csp import trusted_types
 from csp.parsing.formats import Violation
-from csp.scrubbing.address import MAX_URI, Address, address_of, without_query
-from csp.scrubbing.encodings import shortened
+from csp.scrubbing.address import Address, address_of, without_query
 from csp.scrubbing.free_text import directive_word, scrubbed_agent, scrubbed_policy, scrubbed_text
 from csp.scrubbing.masking import MASK, masked, names_a_secret
 from csp.trusted_types import POLICY, SINK, split_sample
@@ -53,16 +52,18 @@ def scrubbed(violation: Violation) -> Scrubbed:
     """Removes queries, fragments, credentials, tokens, and names of users from the report."""
     uris = (violation.document_uri, violation.blocked_uri, violation.source_file)
     document, blocked, source, referrer = map(address_of, (*uris, violation.referrer))
-    effective = directive_word(violation.effective_directive)
+    page = without_query(violation.document_uri)
+    policy = scrubbed_policy(violation.original_policy)
     violated = scrubbed_policy(violation.violated_directive)
     agent = scrubbed_agent(violation.user_agent)
+    effective = directive_word(violation.effective_directive)
     columns: dict[str, Any] = {
         "format": violation.format,
         "document_uri": document.text,
         "blocked_uri": blocked.text,
         "source_file": source.text,
         "referrer": referrer.origin,
-        "original_policy": scrubbed_policy(violation.original_policy),
+        "original_policy": policy,
         "violated_directive": violated,
         "effective_directive": effective,
         "disposition": violation.disposition if _WORD.fullmatch(violation.disposition) else MASK,
@@ -80,7 +81,7 @@ def scrubbed(violation: Violation) -> Scrubbed:
         source=source,
         user_agent=agent,
         cause=cause_of(directive, blocked, columns["sample"]),
-        page=shortened(without_query(violation.document_uri), MAX_URI),
+        page=page,
         age=min(timedelta(milliseconds=violation.age_ms), MAX_AGE),
         columns=columns,
     )

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 from csp.directives import KNOWN
 from csp.models import NoiseRule
 from csp.noise.rules import Rules
-from csp.parsing.tolerant_json import cleaned_text
 from csp.scrubbing.encodings import MAX_WORD
 from csp.scrubbing.free_text import scrubbed_agent
 from csp.scrubbing.reports import Scrubbed
@@ -115,7 +114,7 @@ def entries_of(
 ) -> list[Entry]:
     """Creates an entry for each report of one request."""
     secret = settings.SECRET_KEY
-    header = scrubbed_agent(cleaned_text(sender.user_agent))
+    header = scrubbed_agent(sender.user_agent)
     client = keyed_hash("client", sender.client, secret)
     entries = []
     for report in reports:
@@ -173,7 +172,7 @@ def group_columns(site: str, directive: str, blocked_source: str) -> dict[str, o
 @lru_cache(maxsize=2048)
 def uuid_of(*values: object) -> str:
     """Returns the UUID of a row as a string. The UUID is a hash of the values."""
-    text = "\0".join(str(value or "") for value in values)
+    text = "\0".join([str(value or "") for value in values])
     return str(uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16]))
 
 
