@@ -4,7 +4,7 @@ A step is a function of the request as a `Call`, and of the results of earlier s
 
 * its result, which later steps, views and the response can use,
 * an Answer, which ends the request,
-* a generator (`kernel.http.asking`), if its result may not be in memory. The generator yields an
+* a coroutine (`kernel.http.asking`), if its result may not be in memory. The coroutine awaits an
   Ask. The event loop must not block, so a thread runs the query,
 * or None, if it has nothing to add.
 

@@ -22,7 +22,6 @@ from jobs.registry import all_jobs
 from kernel.db import listener
 from kernel.db.connections import bound_statements
 from kernel.http import is_api_path
-from kernel.http.asking import Asking
 from kernel.http.body import Read
 from kernel.http.errors import APIError
 from kernel.http.exchange import Route, Site
@@ -61,9 +60,9 @@ def routes(urlconf: str) -> dict[str, Route]:
     return found
 
 
-def _cached_document(
+async def _cached_document(
     view: type[DocumentView], refusals: Refusals, results: Results, read: Read
-) -> Asking[Answer | None]:
+) -> Answer | None:
     """Returns the document if it is cached and the caller may read it, or None.
 
     A thread compresses it first if that may be necessary, because compressing takes milliseconds.
@@ -79,8 +78,7 @@ def _cached_document(
     if rendered is None:
         return None
     if not rendered.is_final and "accept-encoding" in call.headers:
-        answer: Answer = yield Ask(partial(documents.answer, rendered, call))
-        return answer
+        return await Ask(partial(documents.answer, rendered, call))
     return documents.answer(rendered, call)
 
 

@@ -24,7 +24,6 @@ from csp.writing import writer
 from csp.writing.entries import Entry, entries_of, sender_of
 from csp.writing.terms import Terms, find_terms, sites_for
 from kernel.http import wire
-from kernel.http.asking import Asking
 from kernel.http.body import Read
 from kernel.http.errors import APIError, Validation, invalid
 from kernel.http.headers import WIRE_FORMAT
@@ -51,11 +50,11 @@ _parsed: OrderedDict[bytes, Contents] = OrderedDict()
 PARSED_BODIES = 512
 
 
-def collect_reports(results: Results, read: Read) -> Asking[Answer]:
+async def collect_reports(results: Results, read: Read) -> Answer:
     """Collects the reports of a request, and returns the response."""
     now, answer = timezone.now(), Answer(200, {"Content-Type": JSON_CONTENT_TYPE}, b'"ok"')
     try:
-        yield from collect(results, read, now=now)
+        await collect(results, read, now=now)
     except Exception as error:
         rejected = to_api_error(error)
         if rejected is None:
@@ -66,20 +65,20 @@ def collect_reports(results: Results, read: Read) -> Asking[Answer]:
     return answer
 
 
-def collect(results: Results, read: Read, *, now: datetime) -> Asking[None]:
+async def collect(results: Results, read: Read, *, now: datetime) -> None:
     """Checks the sender, reads the body, and waits until all reports in it are committed.
 
     Raises: APIError 401, 403 or 410 if the sender may not report; the errors of `read` and
     `entries_in`; 503, 504 or LimitReachedError if the reports cannot be written.
     """
-    key = yield from keys.checked_key(results)
-    body = yield from read()
-    terms = yield from find_terms(now.date())
+    key = await keys.checked_key(results)
+    body = await read()
+    terms = await find_terms(now.date())
     prepare = partial(entries_in, results, key, body, terms, now=now)
     is_quick = len(body) <= MAX_BYTES_IN_LOOP or body in _parsed
-    entries, others, invalid_items = prepare() if is_quick else (yield Ask(prepare))
+    entries, others, invalid_items = prepare() if is_quick else await Ask(prepare)
     if entries:
-        yield from writer.write(entries)
+        await writer.write(entries)
     # Not earlier, because after an error the browser sends all reports of the request again.
     _count(entries, others, invalid_items)
 

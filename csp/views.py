@@ -10,7 +10,7 @@ from csp.access.keys import PARAMETER, VERSION
 from csp.collection import collect_reports
 from csp.schema import INGEST_KEY, ReportBody
 from csp.scrubbing.versions import SCHEMA
-from kernel.http.asking import Asking, run
+from kernel.http.asking import run
 from kernel.http.body import MEBIBYTE
 from kernel.http.results import results_of
 from kernel.http.schema import operation
@@ -60,7 +60,6 @@ class ReportView(APIView):
         return run(collecting).as_response()
 
 
-def _body(request: HttpRequest) -> Asking[bytes]:
+async def _body(request: HttpRequest) -> bytes:
     """Returns the body, which Django has in memory, without an Ask."""
-    yield from ()
     return request.body

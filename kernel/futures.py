@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Protocol
 
 
 def settle[T](result: Future[T], find: Callable[[], T]) -> None:
@@ -20,6 +20,16 @@ def settle[T](result: Future[T], find: Callable[[], T]) -> None:
             result.set_result(find())
         except BaseException as error:  # noqa: BLE001 - the request that waits must get a response
             result.set_exception(error)
+
+
+class Later[T](Protocol):
+    """A Future or a Signal: the methods that a request needs to wait for a value."""
+
+    def add_done_callback(self, callback: Callable[[Any], object], /) -> None: ...
+
+    def result(self, timeout: float | None = None) -> T: ...
+
+    def cancel(self) -> bool: ...
 
 
 class Signal:

@@ -21,7 +21,6 @@ from bench.service import THREADS
 
 settings.configure(TRUSTED_PROXY_HEADERS=(), TRUSTED_PROXY_ORIGINS=())
 
-from kernel.http.asking import Asking  # noqa: E402
 from kernel.http.exchange import Request  # noqa: E402
 from kernel.http.responses import Answer  # noqa: E402
 from kernel.http.results import Ask  # noqa: E402
@@ -48,12 +47,12 @@ class Bare:
     def submit(self, request: Request, query: Any) -> Future[Any]:
         raise NotImplementedError
 
-    def exchange(self, request: Request) -> Asking[Answer]:
+    async def exchange(self, request: Request) -> Answer:
         path = request.call.path
         if path != LOOKUP_PATH:
             return self._answers.get(path) or nothing()
         token = request.call.headers["coder-session-token"]
-        is_valid = yield Ask(begin=lambda: self._threads.submit(self._is_valid, token))
+        is_valid = await Ask(begin=lambda: self._threads.submit(self._is_valid, token))
         return self._answers[LOOKUP_PATH] if is_valid else nothing()
 
     def _is_valid(self, token: str) -> bool:

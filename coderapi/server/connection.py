@@ -1,7 +1,7 @@
 """One connection of a web worker: reads requests, and sends their responses in order.
 
-The application gets each request as a value, and returns a generator (`kernel.http.asking`). If the
-generator needs nothing that is not in memory, its response is sent at once.
+The application gets each request as a value, and returns a coroutine (`kernel.http.asking`). If the
+coroutine needs nothing that is not in memory, its response is sent at once.
 
 * Further requests wait in the buffer until the response to the first one was sent. If the buffer is
   full, nothing more is read from the client.
@@ -286,9 +286,9 @@ class Connection(asyncio.Protocol):
         self._drive(request, asking, partial(self._respond, request, is_last), ask)
 
     def _drive[T](
-        self, request: Request, asking: Asking[T], end: Callable[[T], None], ask: Ask
+        self, request: Request, asking: Asking[T], end: Callable[[T], None], ask: Ask[Any]
     ) -> None:
-        """Goes on with the generator when the value that it asks for is there."""
+        """Goes on with the coroutine when the value that it asks for is there."""
         submit = partial(self._application.submit, request)
         self._running = Running(asking, self._inbox, submit, end, self.abort, request.request_id)
         self._running.wait(ask)
@@ -372,9 +372,9 @@ class Connection(asyncio.Protocol):
             self.transport.writelines((head, body))
         self._responded(is_last)
 
-    def _stream(
+    async def _stream(
         self, request: Request, answer: Answer, pieces: Pieces, is_last: bool
-    ) -> Asking[bool]:
+    ) -> bool:
         """Sends the pieces while the client reads them.
 
         Returns whether this was the last response of the connection.
@@ -386,11 +386,11 @@ class Connection(asyncio.Protocol):
         self.transport.write(head_of(answer, more))
         try:
             while not is_whole:
-                piece = yield Ask(begin=pieces.next)
+                piece = await Ask(begin=pieces.next)
                 is_whole = piece is None
                 size += self._write_piece(piece or b"", is_chunked, is_whole)
                 if self._is_paused:
-                    yield Ask(begin=self._until_drained)
+                    await Ask(begin=self._until_drained)
         except Exception:
             log.exception("A streamed response broke off")
             self._break_off(is_noticed=is_chunked or has_length)

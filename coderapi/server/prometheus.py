@@ -21,7 +21,6 @@ from coderapi.server.listener import Listener
 from coderapi.server.worker import DRAIN_SECONDS, Worker
 from coderapi.startup.addresses import AddressError, Claim
 from kernel.coder.running import running
-from kernel.http.asking import Asking
 from kernel.http.call import environ_of
 from kernel.http.exchange import Request
 from kernel.http.responses import Answer
@@ -67,13 +66,13 @@ class InThreads:
     def submit[T](self, request: Request, query: Callable[[], T]) -> Future[T]:
         return self._threads.submit(query, request.client, request.request_id)
 
-    def exchange(self, request: Request) -> Asking[Answer]:
+    async def exchange(self, request: Request) -> Answer:
         if request.refusal:
             answer = request.refusal.answer()
             answer.add_length()
             return answer
         environ = environ_of(request.call, b"", port=request.port, version=request.version)
-        return (yield from self._threads.respond(environ, request.client, request.request_id))
+        return await self._threads.respond(environ, request.client, request.request_id)
 
 
 def load() -> Application:

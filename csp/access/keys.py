@@ -60,7 +60,7 @@ def name_of(key: str | None) -> str:
     return known.name if known else "unknown key" if key else ""
 
 
-def is_open_to(call: Call) -> Asking[bool]:
+async def is_open_to(call: Call) -> bool:
     """Returns whether a page of the request's origin may report.
 
     If so, the response has CORS headers. A page of another origin cannot send the session cookie,
@@ -72,11 +72,11 @@ def is_open_to(call: Call) -> Asking[bool]:
     key, origin = call.parameters.get(PARAMETER, ""), call.headers.get("origin", "")
     if not key:
         return bool(settings.CSP_ALLOWED_SENDERS == "public")
-    known = yield from all_keys()
+    known = await all_keys()
     return key in known and origin in known[key].origins
 
 
-def checked_key(results: Results) -> Asking[IngestKey | None]:
+async def checked_key(results: Results) -> IngestKey | None:
     """Checks the ingest key or the session token of a request with reports. Returns the key.
 
     Raises: APIError 401 if both are missing or invalid, 403 if the key is not for this origin, 410
@@ -84,7 +84,7 @@ def checked_key(results: Results) -> Asking[IngestKey | None]:
     """
     call, caller = results.call, results.caller
     if key := call.parameters.get(PARAMETER):
-        known = yield from all_keys()
+        known = await all_keys()
         return _valid(known.get(key), origin=call.headers.get("origin", ""))
     if settings.CSP_ALLOWED_SENDERS == "ingest-key":
         raise APIError(401, "An ingest key is required.", detail="Add ?key=cik_… to the URL.")

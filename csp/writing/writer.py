@@ -20,7 +20,6 @@ from csp import metrics
 from csp.writing.entries import Entry
 from csp.writing.store import Store
 from kernel.futures import Signal
-from kernel.http.asking import Asking
 from kernel.http.errors import commit_unknown, unavailable
 from kernel.http.results import Ask
 from kernel.http.views.handlers import to_api_error
@@ -67,7 +66,7 @@ class GroupCommit[T]:
         self._thread: threading.Thread | None = None
         self._ended = False
 
-    def submit(self, items: Sequence[T], *, timeout: float = WAIT_SECONDS) -> Asking[None]:
+    async def submit(self, items: Sequence[T], *, timeout: float = WAIT_SECONDS) -> None:
         """Waits until the items are committed. Units: `timeout` in seconds.
 
         Raises: APIError 503 if too many items are waiting, or if the items could not be written
@@ -84,7 +83,7 @@ class GroupCommit[T]:
             self._changed.notify()
         committed = Ask(begin=lambda: waiting.ended, seconds=timeout)
         try:
-            yield committed
+            await committed
         except TimeoutError:
             with self._changed:
                 if waiting in self._queue:
@@ -93,7 +92,7 @@ class GroupCommit[T]:
                     raise unavailable("The report could not be written in time.") from None
             committed.seconds = LAST_SECONDS
             try:
-                yield committed
+                await committed
             except TimeoutError:
                 raise commit_unknown() from None
 

@@ -1,7 +1,7 @@
 """HTTP for all apps: everything between the server and the views.
 
 `exchange` has the sequence of a request: the steps, the `body`, a route without Django or Django in
-`threads`, and the response. It is a generator that asks for values that are not in memory
+`threads`, and the response. It is a coroutine that asks for values that are not in memory
 (`asking`). The functions of the steps are in `steps`, `wire` and an app. A step reads the request
 as a `call`, and adds to its `results`. `middleware` passes the results to Django.
 

@@ -1,11 +1,12 @@
-"""Runs generators that ask for values that are not in memory, in a thread or in an event loop.
+"""Runs coroutines that ask for values that are not in memory, in a thread or in an event loop.
 
-    def generator() -> Generator[Ask, Any, str]:
-        user = yield Ask(query)
+    async def name() -> str:
+        user = await Ask(query)
         return user.name
 
 `run` blocks its thread until each value is there. In an event loop, a `Running` goes on with the
-generator when a value arrives. Neither needs a task or another form of the generator.
+coroutine when a value arrives. Neither needs a task, so a coroutine can await an Ask and other
+coroutines of this kind, but nothing of `asyncio`.
 """
 
 from __future__ import annotations
@@ -13,19 +14,19 @@ from __future__ import annotations
 import logging
 from asyncio import AbstractEventLoop, TimerHandle
 from collections import deque
-from collections.abc import Callable, Generator, Hashable
+from collections.abc import Callable, Coroutine, Hashable
 from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from kernel.futures import Signal
+from kernel.futures import Later
 from kernel.http.results import Ask
 from kernel.telemetry.logs import begin_request
 
 if TYPE_CHECKING:
     from kernel.memory import Memory
 
-type Asking[T] = Generator[Ask, Any, T]
+type Asking[T] = Coroutine[Ask[Any], Any, T]
 # Runs the query of an Ask in a thread.
 type Submit = Callable[[Any], Future[Any]]
 
@@ -33,8 +34,8 @@ log = logging.getLogger(__name__)
 
 
 def run[T](asking: Asking[T]) -> T:
-    """Runs the generator in this thread, and returns its result."""
-    resume: Callable[[], Ask] = partial(next, asking)
+    """Runs the coroutine in this thread, and returns its result."""
+    resume: Callable[[], Ask[Any]] = partial(asking.send, None)
     while True:
         try:
             ask = resume()
@@ -42,17 +43,24 @@ def run[T](asking: Asking[T]) -> T:
             result: T = end.value
             return result
         try:
-            found = ask.value()
-        except Exception as error:  # noqa: BLE001 - the generator gets it
+            found = asked(ask).value()
+        except Exception as error:  # noqa: BLE001 - the coroutine gets it
             resume = partial(asking.throw, error)
         else:
             resume = partial(asking.send, found)
 
 
-def from_cache[K: Hashable, V](memory: Memory[K, V], key: K, load: Callable[[], V]) -> Asking[V]:
+def asked(ask: Ask[Any]) -> Ask[Any]:
+    """Returns the Ask. Raises: TypeError if a coroutine has awaited something else."""
+    if type(ask) is not Ask:
+        raise TypeError(f"The coroutine of a request can await only an Ask, but awaits {ask!r}.")
+    return ask
+
+
+async def from_cache[K: Hashable, V](memory: Memory[K, V], key: K, load: Callable[[], V]) -> V:
     """Returns the cached value. If there is none, asks for that of `load`."""
     found = memory.get(key)
-    return (yield Ask(load)) if found is None else found
+    return await Ask(load) if found is None else found
 
 
 class Inbox:
@@ -86,9 +94,9 @@ class Inbox:
 
 
 class Running[T]:
-    """A generator that runs in an event loop, from its first Ask on. `end` gets its result.
+    """A coroutine that runs in an event loop, from its first Ask on. `end` gets its result.
 
-    After an unexpected error of the generator or of `end`, `broken` is called.
+    After an unexpected error of the coroutine or of `end`, `broken` is called.
     """
 
     __slots__ = (
@@ -113,14 +121,15 @@ class Running[T]:
     ) -> None:
         self._asking, self._inbox, self._submit = asking, inbox, submit
         self._end, self._broken, self._request_id = end, broken, request_id
-        self._future: Future[Any] | Signal | None = None
+        self._future: Later[Any] | None = None
         self._timer: TimerHandle | None = None
 
-    def wait(self, ask: Ask) -> None:
-        """Goes on with the generator when the value is there."""
+    def wait(self, ask: Ask[Any]) -> None:
+        """Goes on with the coroutine when the value is there."""
         try:
-            future: Future[Any] | Signal = ask.begin() if ask.begin else self._submit(ask.query)
-        except Exception as error:  # noqa: BLE001 - the generator gets it
+            begin = asked(ask).begin
+            future: Later[Any] = begin() if begin else self._submit(ask.query)
+        except Exception as error:  # noqa: BLE001 - the coroutine gets it
             self._go_on(self._asking.throw, error)
             return
         self._future = future
@@ -128,17 +137,17 @@ class Running[T]:
             self._timer = self._inbox.loop.call_later(ask.seconds, self._time_out)
         future.add_done_callback(self._arrived)
 
-    def _arrived(self, future: Future[Any] | Signal) -> None:
+    def _arrived(self, future: Later[Any]) -> None:
         # Any thread may call this.
         self._inbox.put(partial(self._take, future))
 
-    def _take(self, future: Future[Any] | Signal) -> None:
+    def _take(self, future: Later[Any]) -> None:
         if future is not self._future:
-            return  # The generator has gone on without this value, or was canceled.
+            return  # The coroutine has gone on without this value, or was canceled.
         self._stop_waiting()
         try:
             value = future.result()
-        except Exception as error:  # noqa: BLE001 - the generator gets it
+        except Exception as error:  # noqa: BLE001 - the coroutine gets it
             self._go_on(self._asking.throw, error)
         else:
             self._go_on(self._asking.send, value)
@@ -153,7 +162,7 @@ class Running[T]:
             self._timer.cancel()
             self._timer = None
 
-    def _go_on(self, resume: Callable[[Any], Ask], value: Any) -> None:
+    def _go_on(self, resume: Callable[[Any], Ask[Any]], value: Any) -> None:
         begin_request(self._request_id)
         try:
             try:
@@ -167,12 +176,12 @@ class Running[T]:
             self._broken()
 
     def cancel(self) -> None:
-        """Ends the generator where it waits. The value that it waits for is dropped."""
+        """Ends the coroutine where it waits. The value that it waits for is dropped."""
         self._drop_value()
         self._asking.close()
 
     def fail(self, error: Exception) -> None:
-        """Makes the generator go on with an error instead of the value that it waits for."""
+        """Makes the coroutine go on with an error instead of the value that it waits for."""
         self._drop_value()
         self._go_on(self._asking.throw, error)
 

@@ -91,7 +91,7 @@ class Body:
 
     # --- For the exchange -------------------------------------------------------------------------
 
-    def read(self, cap: int) -> Asking[bytes]:
+    async def read(self, cap: int) -> bytes:
         """Returns the whole body.
 
         Raises: APIError 400 if the body is incomplete or not valid, 408 if it is late, 413 if it is
@@ -105,7 +105,7 @@ class Body:
             self._want()
             seconds = max(0.0, self._due - time.monotonic())
             try:
-                yield Ask(begin=lambda: whole, seconds=seconds)
+                await Ask(begin=lambda: whole, seconds=seconds)
             except TimeoutError:
                 raise APIError(408, "The request body did not arrive in time.") from None
         if self._error:

@@ -10,7 +10,7 @@
 The body of a request is read only when a route or Django needs it. So a
 client does not upload the body of a request that gets a 401, 403, 404, 405 or 429.
 
-The sequence is a generator. It asks for values that are not in memory (`kernel.http.asking`). If it
+The sequence is a coroutine. It asks for values that are not in memory (`kernel.http.asking`). If it
 asks for none, the event loop runs it at once. While the loop does one thing, all other clients
 wait. So everything that takes longer than about a millisecond runs in a thread.
 
@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
-from types import GeneratorType
+from types import CoroutineType
 from typing import Any
 
 from django.urls import Resolver404, get_resolver
@@ -54,7 +54,7 @@ log = logging.getLogger(__name__)
 # --- The steps --------------------------------------------------------------------------------
 
 
-def walk(steps: Sequence[Step], results: Results) -> Asking[Answer | None]:
+async def walk(steps: Sequence[Step], results: Results) -> Answer | None:
     """Runs the steps until one ends the request. Returns its answer, or None.
 
     Raises: errors that `kernel.http.views.handlers` does not know. They are errors of this program.
@@ -63,8 +63,8 @@ def walk(steps: Sequence[Step], results: Results) -> Asking[Answer | None]:
     for result, step in steps:
         try:
             found = step(call, results)
-            if type(found) is GeneratorType:
-                found = yield from found
+            if type(found) is CoroutineType:
+                found = await found
         except Exception as error:
             refusal = to_api_error(error)
             if refusal is None:
@@ -119,8 +119,8 @@ class Request:
         """The name of the client, for limits of each client."""
         return client_of(self.address)
 
-    def read(self, max_body: int) -> Asking[bytes]:
-        return (yield from self.body.read(max_body)) if self.body else b""
+    async def read(self, max_body: int) -> bytes:
+        return await self.body.read(max_body) if self.body else b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +155,12 @@ class Site:
         """Runs a function that blocks in a thread. The clients take turns."""
         return self.threads.submit(query, request.client, request.request_id)
 
-    def exchange(self, request: Request) -> Asking[Answer]:
+    async def exchange(self, request: Request) -> Answer:
         """Returns the response, and logs it. Raises nothing."""
         results = Results(request.call, request.address, request.request_id)
         try:
-            answer = (yield from self._without_django(request, results)) or (
-                yield from self._by_django(request, results)
+            answer = await self._without_django(request, results) or (
+                await self._by_django(request, results)
             )
         except GeneratorExit:
             self.note(request, None, 0)
@@ -181,31 +181,31 @@ class Site:
             self.note(request, answer, len(answer.body))
         return answer
 
-    def _without_django(self, request: Request, results: Results) -> Asking[Answer | None]:
+    async def _without_django(self, request: Request, results: Results) -> Answer | None:
         """Returns the response, or None if Django must handle the request."""
         if request.refusal:
             return request.refusal.answer()
-        if answer := (yield from walk(self.steps, results)):
+        if answer := await walk(self.steps, results):
             return answer
         route = self.routes.get(request.call.path)
         if route is None or request.call.method not in route.methods:
             return None
         results.operation = route.operation
-        return (yield from route.respond(results, partial(request.read, route.max_body)))
+        return await route.respond(results, partial(request.read, route.max_body))
 
     # --- Django -----------------------------------------------------------------------------------
 
-    def _by_django(self, request: Request, results: Results) -> Asking[Answer]:
+    async def _by_django(self, request: Request, results: Results) -> Answer:
         call, body = request.call, b""
         if request.body:
             view = self._view_of(call.path)
             # Django rejects other requests without reading the body.
             if view is not None and not rejects_without_body(view, results):
-                body = yield from request.read(getattr(view, "max_body", DEFAULT_CAP))
+                body = await request.read(getattr(view, "max_body", DEFAULT_CAP))
         environ = environ_of(call, body, port=request.port, version=request.version)
         environ[KEY] = results
         threads = self._threads_for(call)
-        return (yield from threads.respond(environ, request.client, request.request_id))
+        return await threads.respond(environ, request.client, request.request_id)
 
     def _threads_for(self, call: Call) -> Threads:
         if call.path in settings.HEALTH_PATHS:

@@ -6,11 +6,12 @@ This module imports no step, so each step can import it.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from kernel.futures import Later
 from kernel.http.call import Call
 from kernel.http.errors import APIError
 from kernel.http.identity import Identity, PresentedToken
@@ -79,8 +80,8 @@ def results_of(request: Any) -> Results:
 class Step(NamedTuple):
     """A step, and the name of its result in `Results`, or "" if it has none.
 
-    `of` returns the result, an Answer to end the request, a generator of Asks for one of them, or
-    None. It may raise an APIError to end the request.
+    `of` returns the result, an Answer to end the request, a coroutine for one of them, or None. It
+    may raise an APIError to end the request.
     """
 
     result: str
@@ -92,20 +93,23 @@ def _no_query() -> Any:
 
 
 @dataclass(slots=True)
-class Ask:
-    """A value that is not in memory. A generator yields it, and continues with the value.
+class Ask[T]:
+    """A value that is not in memory. A coroutine awaits it (`kernel.http.asking`).
 
     `query` returns the value. It blocks, so an event loop calls it in a thread. `begin` returns the
     future value at once. One of the two is enough. With both, a thread calls `query`, and an event
-    loop calls `begin`. After `seconds`, the generator continues with a TimeoutError.
+    loop calls `begin`. After `seconds`, the `await` raises a TimeoutError.
     """
 
-    query: Callable[[], Any] = _no_query
-    # Returns a Future or a Signal (`kernel.futures`).
-    begin: Callable[[], Any] | None = None
+    query: Callable[[], T] = _no_query
+    begin: Callable[[], Later[T]] | None = None
     seconds: float | None = None
 
-    def value(self) -> Any:
+    def __await__(self) -> Generator[Ask[Any], Any, T]:
+        value: T = yield self
+        return value
+
+    def value(self) -> T:
         """Returns the value. Blocks until it is there."""
         if self.begin and self.query is _no_query:
             return self.begin().result(self.seconds)

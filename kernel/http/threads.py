@@ -18,7 +18,6 @@ from django.core.exceptions import BadRequest
 from django.http import HttpResponse
 
 from kernel.futures import Pool
-from kernel.http.asking import Asking
 from kernel.http.errors import APIError, crashed
 from kernel.http.responses import Answer
 from kernel.http.results import Ask
@@ -53,7 +52,7 @@ class Threads:
         """
         return self._pool.submit(caller, partial(_with_known_errors, function, request_id))
 
-    def respond(self, environ: WSGIEnvironment, caller: str, request_id: str) -> Asking[Answer]:
+    async def respond(self, environ: WSGIEnvironment, caller: str, request_id: str) -> Answer:
         """Runs the application in a thread.
 
         If the client disconnects meanwhile, the response is closed in a thread.
@@ -61,7 +60,7 @@ class Threads:
         response = _Response(self, environ, caller, request_id)
         begun = self._pool.submit(caller, partial(response.start, self._app))
         try:
-            yield Ask(begin=lambda: begun)
+            await Ask(begin=lambda: begun)
         except BaseException:
             begun.add_done_callback(lambda _: response.close())
             raise

@@ -14,7 +14,6 @@ from django.utils import timezone
 from csp.collection import MAX_BYTES_IN_LOOP, collect
 from csp.models import Report
 from kernel import memory
-from kernel.http.asking import Asking
 from kernel.http.call import Call
 from kernel.http.results import Results
 from tests.support.api.asking import ask_in_loop
@@ -47,8 +46,8 @@ def collected(body: bytes, *, headers: dict[str, str] | None = None, query: str 
         ran.append(function)
         return pool.submit(function)
 
-    def read() -> Asking[bytes]:
-        return (yield from arrived(body).read(len(body)))
+    async def read() -> bytes:
+        return await arrived(body).read(len(body))
 
     call = Call("POST", PATH, query, headers if headers is not None else {}, "192.0.2.1", "http")
     results = Results(call, "192.0.2.1")

@@ -4,7 +4,7 @@
       extraction                   finds the token in the cookie, the header or the query, and
                                    rejects requests from other sites
       caller.recall                the cached identity; usually the end of the way
-      caller.identify              or a lookup, a generator for the event loop or a thread
+      caller.identify              or a lookup, a coroutine for the event loop or a thread
         batches                    one statement at a time reads all keys that wait
           keys                     compares the secret, caches the result, writes the use
         providers                  asks another service about a token that is not ours

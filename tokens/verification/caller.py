@@ -84,7 +84,7 @@ def caller_of_api(call: Call, found: Results) -> Caller | Asking[Caller]:
 
 
 def identify(presented: PresentedToken | None, address: str) -> Caller | Asking[Caller]:
-    """Returns the caller by the session token. If it is not cached, returns a generator for it."""
+    """Returns the caller by the session token. If it is not cached, returns a coroutine for it."""
     if presented is None:
         return Caller(refusal=refusals.missing())
     now, fingerprint = timezone.now(), fingerprint_of(presented.token)
@@ -125,10 +125,10 @@ def _http_date(moment: datetime) -> str:
 # --- Tokens that are not cached -------------------------------------------------------------------
 
 
-def _looked_up(presented: PresentedToken, wanted: Wanted) -> Asking[Caller]:
+async def _looked_up(presented: PresentedToken, wanted: Wanted) -> Caller:
     """Returns the caller of a token that is not cached. A rejected token counts for the address."""
     try:
-        found = yield from _verify(wanted)
+        found = await _verify(wanted)
     except Exception as error:
         refusal = to_api_error(error)
         if refusal is None:
@@ -154,7 +154,7 @@ def _count_rejected(client: str, amount: int) -> int:
     return shared_counter().add(f"refused:{client}", int(time.time()) // WINDOW_SECONDS, amount)
 
 
-def _verify(wanted: Wanted) -> Asking[Found]:
+async def _verify(wanted: Wanted) -> Found:
     """Looks the token up among our own keys, together with others, or asks the other service.
 
     Updates the key's `last_used` once an hour. All tokens with the same `turn` together have one
@@ -164,8 +164,8 @@ def _verify(wanted: Wanted) -> Asking[Found]:
     other = providers.other()
     try:
         if other is None:
-            return (yield from _own(wanted, batches.LOOK_UP_SECONDS))
-        return (yield from _own_or_other(wanted, other))
+            return await _own(wanted, batches.LOOK_UP_SECONDS)
+        return await _own_or_other(wanted, other)
     except TimeoutError:
         # The lookup goes on if it has begun.
         wanted.found.cancel()
@@ -176,16 +176,15 @@ def _verify(wanted: Wanted) -> Asking[Found]:
         raise other.too_slow() from None
 
 
-def _own(wanted: Wanted, seconds: float) -> Asking[Found]:
+async def _own(wanted: Wanted, seconds: float) -> Found:
     """Looks the token up among our own keys. Raises: TimeoutError."""
     seconds = min(seconds, TURN_SECONDS) if wanted.turn else seconds
-    found: Found = yield Ask(
+    return await Ask(
         lambda: LOOKUPS.ask(wanted, here=True).result(seconds), lambda: LOOKUPS.ask(wanted), seconds
     )
-    return found
 
 
-def _own_or_other(wanted: Wanted, other: IdentityProvider) -> Asking[Found]:
+async def _own_or_other(wanted: Wanted, other: IdentityProvider) -> Found:
     """Asks the other service about a token that is not ours. Raises: TimeoutError.
 
     If the wait takes too long, the known answer about the token is used, if there is one.
@@ -195,14 +194,14 @@ def _own_or_other(wanted: Wanted, other: IdentityProvider) -> Asking[Found]:
     try:
         found: Found | None = MEMORY.get(wanted.fingerprint)
         if found is not FOREIGN:
-            found = yield from _own(wanted, seconds)
+            found = await _own(wanted, seconds)
         if found is not FOREIGN:
             return found
         asked, since = providers.ask(other, wanted)
         until = (since if known else begun) + seconds
         mine = Future[Found]()
         asked.add_done_callback(lambda shared: settle(mine, shared.result))
-        found = yield Ask(begin=lambda: mine, seconds=until - time.monotonic())
+        found = await Ask(begin=lambda: mine, seconds=until - time.monotonic())
     except TimeoutError:
         if known is None:
             raise

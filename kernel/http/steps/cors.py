@@ -41,10 +41,10 @@ def cors(is_open_to: IsOpen) -> Callable[[Call, Results], Asking[Outcome] | None
     return step
 
 
-def _outcome(call: Call, is_open_to: IsOpen) -> Asking[Outcome]:
+async def _outcome(call: Call, is_open_to: IsOpen) -> Outcome:
     """Returns the response to a preflight request, or the headers of another response."""
     origin = call.headers.get("origin", "")
-    is_open = settings.CORS_ALLOW_ALL_ORIGINS or (yield from is_open_to(call))
+    is_open = settings.CORS_ALLOW_ALL_ORIGINS or await is_open_to(call)
     is_options, headers = call.method == "OPTIONS", {"Vary": "origin"}
     if is_open and origin:
         headers[ALLOW_ORIGIN] = "*" if settings.CORS_ALLOW_ALL_ORIGINS else origin

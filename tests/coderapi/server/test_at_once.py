@@ -58,7 +58,7 @@ def client() -> APIClient:
 def at_once(asking: Asking[Answer]) -> Answer | None:
     """Returns the response if nothing is asked."""
     try:
-        asking.send(None)
+        _ = asking.send(None)
     except StopIteration as end:
         found: Answer = end.value
         return found

@@ -14,7 +14,6 @@ import pytest
 
 from coderapi.server.limits import Limits
 from coderapi.server.listener import Listener
-from kernel.http.asking import Asking
 from kernel.http.exchange import Request
 from kernel.http.responses import Answer
 from tests.support.processes import DEADLINE_SECONDS, wait_for
@@ -172,10 +171,10 @@ def test_pipelined_requests_let_other_clients_have_their_turn(served: Served) ->
     server, turns = served(heads_in_a_turn=2), []
 
     class Counting(Application):
-        def exchange(self, request: Request) -> Asking[Answer]:
+        async def exchange(self, request: Request) -> Answer:
             turns.append(1)
             server.loop.call_soon(turns.append, 0)
-            return (yield from super().exchange(request))
+            return await super().exchange(request)
 
     server.server._application = Counting()
     assert len(statuses(until_the_end(server.connect((HEAD + b"\r\n") * 9 + LAST)))) == 10

@@ -17,7 +17,6 @@ from coderapi import web
 from coderapi.steps import STEPS
 from kernel.db.backend.base import connections
 from kernel.http import exchange
-from kernel.http.asking import Asking
 from kernel.http.body import Body
 from kernel.http.call import Call
 from kernel.http.responses import Answer
@@ -130,8 +129,8 @@ def test_step_after_the_limit_may_ask_and_the_request_counts_once(
     token = make_key(make_user("owner")).token
     asked: list[str] = []
 
-    def asks(_call: Call, found: Results) -> Asking[None]:
-        yield Ask(lambda: asked.append(User.objects.get().username))
+    async def asks(_call: Call, found: Results) -> None:
+        await Ask(lambda: asked.append(User.objects.get().username))
 
     served, stop = site(None, steps=[*STEPS, Step("", asks)])
     path = f"{API}/deployment/ssh"

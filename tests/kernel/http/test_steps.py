@@ -35,8 +35,8 @@ def raising(error: Exception) -> Any:
 
 
 def asking(query: Callable[[], Any]) -> Callable[..., Asking[Any]]:
-    def step(call: Call, found: Results) -> Asking[Any]:
-        return (yield Ask(query))
+    async def step(call: Call, found: Results) -> Any:
+        return await Ask(query)
 
     return step
 
@@ -71,7 +71,7 @@ def test_loop_answers_each_ask_itself() -> None:
     results = Results(make_call(), "")
     steps = [Step(name, asking(lambda: "x")) for name in ("operation", "address")]
     walking = walk(steps, results)
-    assert next(walking).query() == "x"
+    assert walking.send(None).query() == "x"
     assert walking.send("from a thread").query() == "x"
     with pytest.raises(StopIteration) as ended:
         walking.throw(REFUSED)

@@ -1,4 +1,4 @@
-"""Runs generators of Asks in an event loop of a test, also those that identify callers."""
+"""Runs coroutines of Asks in an event loop of a test, also those that identify callers."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from tokens.verification.caller import identify
 
 
 def no_threads(query: Any) -> Any:
-    """The `submit` of a generator that asks only for futures."""
+    """The `submit` of a coroutine that asks only for futures."""
     raise NotImplementedError
 
 
-def _caught(asking: Asking[Any]) -> Asking[tuple[Any, Exception | None]]:
+async def _caught(asking: Asking[Any]) -> tuple[Any, Exception | None]:
     try:
-        return (yield from asking), None
+        return await asking, None
     except Exception as error:  # noqa: BLE001 - raised again
         return None, error
 
 
 async def ask[T](asking: Asking[T], submit: Submit = no_threads) -> T:
-    """Returns the result of the generator. Cancels the generator if this task is canceled."""
+    """Returns the result of the coroutine. Cancels the coroutine if this task is canceled."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[tuple[T, Exception | None]] = loop.create_future()
     caught = _caught(asking)

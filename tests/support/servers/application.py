@@ -7,7 +7,6 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from kernel.http.asking import Asking
 from kernel.http.errors import APIError
 from kernel.http.exchange import Request
 from kernel.http.responses import Answer
@@ -29,30 +28,30 @@ class Application:
     def submit(self, request: Request, query: Any) -> Future[Any]:
         raise NotImplementedError
 
-    def exchange(self, request: Request) -> Asking[Answer]:
+    async def exchange(self, request: Request) -> Answer:
         self.names |= {*request.call.headers}
         if request.refusal:
             return whole(request.refusal.answer().body, request.refusal.status)
         body = b"ok"
         if request.body:
             try:
-                body = yield from request.body.read(1 << 20)
+                body = await request.body.read(1 << 20)
             except Exception as error:  # noqa: BLE001 - noted
                 self.seen.append(str(error))
             self.bodies.append(body)
         path = request.call.path.split("/")[1]
         if path == "wait":
-            return (yield from self._wait())
+            return await self._wait()
         if path == "late":
-            yield Ask(begin=done)
+            await Ask(begin=done)
         if path == "stream":
             return Answer(200, {}, b"", pieces=Pieces(request.call.path))
         return whole(ANSWERS[path](request) if path in ANSWERS else body)
 
-    def _wait(self) -> Asking[Answer]:
+    async def _wait(self) -> Answer:
         self.seen.append("waits")
         try:
-            yield Ask(begin=Future)
+            await Ask(begin=Future)
         except GeneratorExit:
             self.seen.append("canceled")
             raise
