@@ -47,7 +47,7 @@ def leads_to_programs(item: pytest.Item) -> bool:
 
 
 def copies_a_database(item: pytest.Item) -> bool:
-    return any(_leads_to(each, own_database) for each in _parts(item))
+    return any(_leads_to(each, inspect.unwrap(own_database)) for each in _parts(item))
 
 
 def _parts(item: pytest.Item) -> Iterator[Any]:
