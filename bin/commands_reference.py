@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import cast
 
 from django.core.management import get_commands, load_command_class
-from django.core.management.commands import migrate
 
 from kernel.commands import BaseCommand, shown_arguments
 from kernel.release import PROGRAM
@@ -65,9 +64,7 @@ def _section(title: str, about: str, names: list[str]) -> Iterator[str]:
 def _command(name: str, command: BaseCommand) -> Iterator[str]:
     about, _, actions = command.about.partition("\n\nActions:\n")
     yield f"### {name}\n\n{about}\n"
-    if isinstance(command, migrate.Command):
-        yield "* The arguments of Django's `migrate`, such as `--plan` and `--check`"
-    elif actions:
+    if actions:
         yield from map(_action, actions.splitlines())
     else:
         yield from _arguments(command.create_parser(PROGRAM, name))

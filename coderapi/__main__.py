@@ -80,7 +80,7 @@ def _help() -> str:
     own = {name: file for name, file in commands.items() if file.parents[2].name in packages}
     hint = f"`{PROGRAM} COMMAND --help` shows a command's arguments, with examples."
     lines = [f"  {name:25} {_summary(own[name])}" for name in sorted(own)]
-    others = ", ".join(sorted(commands.keys() - own))
+    others = ", ".join(sorted(commands.keys() - own - bootstrap.REFUSED.keys()))
     header = [hint, "", "Commands of coderapi:", ""]
     return "\n".join([*header, *lines, "", f"Django's own commands: {others}.", ""])
 

@@ -60,6 +60,12 @@ NEEDS_NO_DATABASE = frozenset(
 # command with a wrong path would otherwise run on a new, empty database.
 MAKES_DATA = frozenset({"server", "migrate"})
 
+# Django's commands that write over the service's data. A restored backup fits the schema and the
+# secret key, and is tested first.
+REFUSED = {
+    "flush": "would delete all data without a copy",
+    "loaddata": "would write rows that no part of the service has validated",
+}
 # Django accepts these arguments in place of the name of a command.
 DJANGO_ENTRIES = frozenset({"help", "version", "--help", "-h", "--version"})
 # Our own apps. They are listed here and not in the settings, because the names of commands are
@@ -163,6 +169,12 @@ def known_commands() -> dict[str, Path]:
 
 
 def _check_command(command: str) -> None:
+    if what := REFUSED.get(command):
+        raise StartError(
+            f"`{command}` {what}. To replace the data, or to return to an earlier state, use "
+            f"`{PROGRAM} restore FILE` with a file of `{PROGRAM} backup`.",
+            status=MISUSED,
+        )
     known = known_commands().keys() | DJANGO_ENTRIES
     if command not in known:
         nearest = nearest_name(command, known)

@@ -12,9 +12,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.support.commands import error_of, manage_with, succeed
+from tests.support.commands import error_of, manage, manage_with, succeed
 from tests.support.databases.tables import query
-from tests.support.next_release import NAME, next_release
+from tests.support.next_release import next_release
 from tests.support.processes import own_database, wait_for
 from tests.support.servers.live import ANY_PORT
 
@@ -100,19 +100,29 @@ def test_role_that_does_not_own_the_tables_is_explained(tmp_path: Path) -> None:
     assert "lacks a right: must be owner of table tokens_apikey." in refused
 
 
-def test_djangos_arguments_work(tmp_path: Path) -> None:
+def test_plan_and_check_show_what_is_missing(tmp_path: Path) -> None:
     manage_next = manage_with(next_release(tmp_path))
     with own_database() as url:
+        assert manage_next("migrate", "--check", DATABASE_URL=url).returncode == 1
+        assert (
+            "Add field added to apikey" in manage_next("migrate", "--plan", DATABASE_URL=url).stdout
+        )
+        assert manage_next("migrate", "--no-input", DATABASE_URL=url).returncode == 0
+        assert manage_next("migrate", "--check", DATABASE_URL=url).returncode == 0
 
-        def ended(*arguments: str) -> tuple[int, str]:
-            done = manage_next("migrate", *arguments, DATABASE_URL=url)
-            return done.returncode, done.stdout
 
-        assert ended("--check")[0] == 1
-        assert "Add field added to apikey" in ended("--plan")[1]
-        status, text = ended("tokens", NAME, "--fake")
-        assert (status, f"Applying tokens.{NAME}... FAKED" in text) == (0, True)
-        assert ended("--check")[0] == 0
+def test_what_would_destroy_data_is_refused() -> None:
+    with own_database() as url:
+        before = query(url, "SELECT count(*), max(id) FROM django_migrations")
+        for line in (
+            *("migrate csp zero", "migrate csp 0001 --fake", "migrate --fake-initial"),
+            *("migrate csp --prune", "migrate --run-syncdb", "flush --no-input", "loaddata x.json"),
+        ):
+            done = manage(*line.split(), DATABASE_URL=url)
+            assert (done.returncode, done.stdout) == (2, ""), line
+            assert "`coderapi restore FILE`" in done.stderr.replace("\n", " "), line
+        assert query(url, "SELECT count(*), max(id) FROM django_migrations") == before
+        assert query(url, "SELECT count(*) FROM csp_noiserule") != [(0,)]
 
 
 INDEX = """
