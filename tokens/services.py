@@ -269,7 +269,13 @@ def ensure_first_owner(*, now: datetime) -> tuple[NewKey, str] | None:
     owner, password = User(username=username, email=email), settings.FIRST_OWNER_PASSWORD
     try:
         with transaction.atomic():
-            create_first_user(owner, password or generated, actor=SYSTEM, now=now)
+            create_first_user(
+                owner,
+                password or generated,
+                actor=SYSTEM,
+                now=now,
+                generated=bool(generated),
+            )
             new = create_api_key(owner, lifetime_ns=settings.MAX_ADMIN_TOKEN_LIFETIME_NS, now=now)
     except APIError as error:
         if error.status == 409:  # Another server has just created the first user.

@@ -75,21 +75,27 @@ def _requiring_unused_names() -> Iterator[None]:
 
 
 @transaction.atomic
-def insert_user(user: User, *, actor: Actor, now: datetime) -> None:
-    """Inserts the user. Raises: APIError 409 if the username or the e-mail address is in use."""
+def insert_user(user: User, *, actor: Actor, now: datetime, generated: bool = False) -> None:
+    """Inserts the user. Raises: APIError 409 if the username or the e-mail address is in use.
+
+    If the password was `generated`, the audit entry says so.
+    """
     with _requiring_unused_names():
         user.save(force_insert=True)
     after = {"roles": user.roles, "status": str(user.status), "login_type": str(user.login_type)}
+    after |= {"password": "generated"} if generated else {}
     record("user.create", actor=actor, target=target_of(user), now=now, after=after)
 
 
-def create_first_user(user: User, password: str, *, actor: Actor, now: datetime) -> None:
+def create_first_user(
+    user: User, password: str, *, actor: Actor, now: datetime, generated: bool = False
+) -> None:
     """Creates the first user, with the role owner. Raises: APIError 409 if a user exists."""
     user.roles = [OWNER]
     _prepare(user, password)
     with transaction.atomic(), transaction_lock("first-owner"):
         require_no_user()
-        insert_user(user, actor=actor, now=now)
+        insert_user(user, actor=actor, now=now, generated=generated)
 
 
 def require_no_user() -> None:

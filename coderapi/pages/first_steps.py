@@ -202,12 +202,14 @@ def _ingest_key() -> Step:
 
 
 def _has_own_password() -> bool:
-    """Returns whether the first owner's password was configured or changed."""
-    if settings.FIRST_OWNER_PASSWORD or not settings.FIRST_OWNER_USERNAME:
-        return True
-    owner = User.objects.filter(username=settings.FIRST_OWNER_USERNAME).first()
-    changes = Entry.objects.filter(action="user.password")
-    return owner is None or changes.filter(target_id=str(owner.pk)).exists()
+    """Returns whether the first user's password was chosen, at the first start or later.
+
+    The settings may have changed since the first start, so the audit trail answers this.
+    """
+    first = User.objects.order_by("created_at").values_list("pk", flat=True).first()
+    entries = Entry.objects.filter(target_type="user", target_id=str(first))
+    generated = entries.filter(action="user.create", after__contains={"password": "generated"})
+    return not generated.exists() or entries.filter(action="user.password").exists()
 
 
 def log_first_task(address: str) -> None:
