@@ -23,6 +23,12 @@ from tests.support.servers.local_server import answering
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(autouse=True)
+def running_release(settings: Any) -> None:
+    """The release that runs, so that the releases of the feeds stay newer than it."""
+    settings.VERSION = "0.1.0"
+
+
 def entry(version: str, *, is_security: bool = False, summary: str = "") -> dict[str, Any]:
     url = f"https://git.example.com/releases/{version}"
     return {"version": version, "url": url, "is_security": is_security, "summary": summary}
