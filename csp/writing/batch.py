@@ -84,6 +84,7 @@ WITH batch AS (
     WHERE stored.day < excluded.day RETURNING group_id, kind, hash, version_id, day
 ), added AS MATERIALIZED (
     -- A client counts once, also with several versions. The statement does not see its own inserts.
+    -- A hash of a day before the window does not count in it yet.
     -- A random number, and not 0.5, decides about rounding up. So the error does not add up.
     SELECT group_id, day,
         floor(count(*) FILTER (WHERE kind = {PAGE})
@@ -94,7 +95,7 @@ WITH batch AS (
     WHERE NOT EXISTS (
         SELECT FROM csp_distincthash AS earlier
         WHERE (earlier.group_id, earlier.kind, earlier.hash)
-            = (hashes.group_id, hashes.kind, hashes.hash)
+            = (hashes.group_id, hashes.kind, hashes.hash) AND earlier.day >= $5
     )
     GROUP BY group_id, day, known.pages, known.client_days
 ), of_window AS (

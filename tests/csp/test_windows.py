@@ -133,6 +133,16 @@ def test_import_of_old_reports_counts_only_those_of_the_window(collecting: None)
     assert numbers() == {"client_days": 2, "pages": 1, "reports": 2, "noise_reports": 0}
 
 
+def test_page_of_an_old_import_counts_again_when_it_is_reported(collecting: None) -> None:
+    now, store = timezone.now(), Store()
+    for age, mark in ((60, uuid.uuid4()), (0, None)):
+        store.commit([entries(legacy(), now=now - age * DAY)[0]], mark=mark)
+    store.close()
+    assert numbers() == {"client_days": 1, "pages": 1, "reports": 1, "noise_reports": 0}
+    recount_groups(now + DAY)
+    assert numbers() == {"client_days": 1, "pages": 1, "reports": 1, "noise_reports": 0}
+
+
 @pytest.mark.django_db
 def test_answers_tell_the_window_once(owner: APIClient) -> None:
     group = make_group()
