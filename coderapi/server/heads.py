@@ -233,4 +233,4 @@ def head_of(answer: Answer, more: bytes = b"") -> bytes:
 
 @lru_cache(maxsize=16)
 def _beginning(status: int, now: int) -> bytes:
-    return f"{STATUS_LINES[status]}\r\ndate: {formatdate(now, usegmt=True)}\r\n".encode()
+    return f"{STATUS_LINES[status]}\r\nDate: {formatdate(now, usegmt=True)}\r\n".encode()

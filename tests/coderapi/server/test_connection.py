@@ -184,7 +184,7 @@ def test_pipelined_requests_let_other_clients_have_their_turn(served: Served) ->
 def test_responses_in_memory_are_sent_in_order_with_others(ask: Sends) -> None:
     found = ask(VERSION + LATE + VERSION + LAST)
     assert bodies(found) == [b"1.1", b"ok", b"1.1", b"ok"]
-    assert found.count(b"\r\ndate: ") == 4
+    assert found.count(b"\r\nDate: ") == 4
     with_body = LATE + CHUNKED + b"2\r\nhi\r\n0\r\n\r\n" + LAST
     assert bodies(ask(with_body)) == [b"ok", b"hi", b"ok"]
 

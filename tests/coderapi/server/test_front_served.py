@@ -112,7 +112,7 @@ def post(length: int) -> bytes:
 
 
 def status(answer: bytes) -> int:
-    assert answer.count(b"\r\ndate: ") == 1
+    assert answer.count(b"\r\nDate: ") == 1
     return int(answer.split()[1])
 
 
