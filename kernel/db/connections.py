@@ -458,12 +458,13 @@ def discard_broken_pool(error: BaseException) -> None:
 
     New connections find the new primary after a failover: a demoted server keeps its connections
     open, and libpq checks `target_session_attrs` only when it connects.
+
+    An error of another thread may become an answer in the event loop, where Django forbids to close
+    a connection. So this touches only the pool: it closes the connections that are free, and the
+    others when they are returned.
     """
     wrapper: Any = connection
-    if is_busy(error) or sqlstate(error) in BUSY_STATES:
-        return
-    wrapper.close()
-    if wrapper.pool:
+    if wrapper.pool and not (is_busy(error) or sqlstate(error) in BUSY_STATES):
         wrapper.pool.drain()
 
 

@@ -68,7 +68,7 @@ class Threads:
 
 
 def _with_known_errors[T](function: Callable[[], T], request_id: str) -> T:
-    # The loop could not convert an error of the database, because this may close connections.
+    # An error is converted where it was raised, with the request's id in the line of the log.
     with logs.request_context(request_id):
         try:
             return function()

@@ -16,6 +16,7 @@ import pytest
 from coderapi import postgres
 from kernel.db.connections import LimitedConnection
 from kernel.db.listener import DEAF_AFTER_SECONDS
+from tests.support.coder.stand_in import Key, Person, StandInCoder
 from tests.support.concurrency import Senders
 from tests.support.databases.clusters import OwnCluster, own_cluster
 from tests.support.databases.tables import query
@@ -65,6 +66,29 @@ def test_stopped_database_is_503_until_it_is_back(cluster: OwnCluster, tmp_path:
             posted = server.ask(REPORTS, token=token, method="POST", body=REPORT)
             assert (posted.status, posted.body) == (200, b'"ok"')
         assert "Traceback" not in server.log.read_text()
+
+
+def test_stopped_database_beside_coder_is_503_until_it_is_back(
+    cluster: OwnCluster, tmp_path: Path
+) -> None:
+    """The look-up of a token raises in a thread, and its error is answered in the event loop."""
+    with StandInCoder() as coder:
+        people = [coder.add(Key(Person(f"ada-{number}"))).token for number in range(16)]
+        names = {"CODERAPI_USER_SOURCE": "coder", "CODERAPI_CODER_URL": coder.url}
+        with serving(cluster, tmp_path, "--web-only", **names) as server:
+            assert server.ask(DOCUMENT, token=people.pop()).status == 200
+            found = []
+            for _ in range(3):
+                postgres.stop(cluster.directory)
+                found += [server.ask(DOCUMENT, token=people.pop()) for _ in range(2)]
+                with own_cluster(cluster.directory, durable=False):
+                    found += [server.ask(DOCUMENT, token=people.pop()) for _ in range(2)]
+                    wait_for(lambda: server.ask(DOCUMENT, token=people[0]).status == 200)
+            assert {answer.status for answer in found} <= {200, 503}
+            assert 503 in {answer.status for answer in found}
+            refused = [answer for answer in found if answer.status == 503]
+            assert all(int(answer.headers["retry-after"]) > 0 for answer in refused)
+            assert "Traceback" not in server.log.read_text()
 
 
 def has_second_heartbeat(cluster: OwnCluster) -> bool:
