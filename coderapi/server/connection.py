@@ -73,10 +73,8 @@ class Connection(asyncio.Protocol):
     # Received bytes that belong to no request yet.
     _buffer = b""
     _is_handling = False
-    # The number of requests that were begun, and of bytes that were received.
-    _begun = _received = 0
-    # The end of the bytes that waited together, and the number of the last request that may wait.
-    _batch_end = _batch_last = 0
+    # The number of requests that were begun.
+    _begun = 0
     # A request whose body is not read yet, its body, and the same body until it is complete.
     _call: Call | None = None
     _body: Body | None = None
@@ -166,7 +164,6 @@ class Connection(asyncio.Protocol):
             self._drop(len(data))
             return
         self._buffer += data
-        self._received += len(data)
         self._handle()
 
     def _go_on(self) -> None:
@@ -212,7 +209,7 @@ class Connection(asyncio.Protocol):
             if data:
                 self._heads.check_part(data)
             return False
-        self._limit_pipelined()
+        self._begun += 1
         heads = self._heads
         call = heads.parse(data[:end])
         self._buffer, self._head_bytes = data[end:], end
@@ -221,15 +218,6 @@ class Connection(asyncio.Protocol):
         else:
             self._begin(call)
         return True
-
-    def _limit_pipelined(self) -> None:
-        """Counts the requests that waited together."""
-        if self._received - len(self._buffer) >= self._batch_end:
-            self._batch_end = self._received
-            self._batch_last = self._begun + 1 + self._limits.pipelined
-        self._begun += 1
-        if self._begun > self._batch_last:
-            raise APIError(400, "Too many requests were sent before the response to the first.")
 
     def _expect_body(self, call: Call) -> None:
         heads = self._heads
@@ -279,11 +267,15 @@ class Connection(asyncio.Protocol):
         asking = self._application.exchange(request)
         begin_request(request.request_id)
         try:
-            ask = asking.send(None)
-        except StopIteration as end:
-            self._respond(request, is_last, end.value)
-            return
-        self._drive(request, asking, partial(self._respond, request, is_last), ask)
+            try:
+                ask = asking.send(None)
+            except StopIteration as end:
+                self._respond(request, is_last, end.value)
+            else:
+                self._drive(request, asking, partial(self._respond, request, is_last), ask)
+        except Exception:
+            log.exception("A request failed")
+            self.abort()
 
     def _drive[T](
         self, request: Request, asking: Asking[T], end: Callable[[T], None], ask: Ask[Any]
@@ -383,8 +375,8 @@ class Connection(asyncio.Protocol):
         is_chunked = not has_length and request.version != "1.0"
         more = (CHUNKED if is_chunked else b"") + (CLOSE if is_last else b"")
         size, is_whole = 0, False
-        self.transport.write(head_of(answer, more))
         try:
+            self.transport.write(head_of(answer, more))
             while not is_whole:
                 piece = await Ask(begin=pieces.next)
                 is_whole = piece is None

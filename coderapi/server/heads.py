@@ -119,10 +119,10 @@ class HeadParser:
         is_upgrade = self._feed(data)
         headers = self.headers
         headers.pop("", None)
-        if not target.startswith(b"/"):
-            target = self._origin_form(method, target)
         if "host" not in headers and version != b"1.0":
             raise _one_host()
+        if not target.startswith(b"/"):
+            target = self._origin_form(method, target)
         path, _, query = target.partition(b"?")
         has_body = "content-length" in headers or "transfer-encoding" in headers
         self.length, self.is_chunked = self._framing(version) if has_body else (None, False)

@@ -18,9 +18,7 @@ class Limits:
     headers: int = 100
     # The length of a header's name. The process caches the names.
     header_name_bytes: int = 256
-    # The maximum number of requests that wait for the response to an earlier request of the same
-    # connection, and of requests that are handled before other clients get their turn.
-    pipelined: int = 16
+    # The number of requests of a connection that are handled before other clients get their turn.
     heads_in_a_turn: int = 2
     # The time for a head, and for the pause between two requests.
     head_seconds: float = 15.0

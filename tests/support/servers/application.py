@@ -46,6 +46,9 @@ class Application:
             await Ask(begin=done)
         if path == "stream":
             return Answer(200, {}, b"", pieces=Pieces(request.call.path))
+        if path == "broken":
+            pieces = Pieces("/stream") if request.call.path.endswith("/stream") else None
+            return Answer(200, {"A": "b\nc: d"}, b"", pieces=pieces)
         return whole(ANSWERS[path](request) if path in ANSWERS else body)
 
     async def _wait(self) -> Answer:
