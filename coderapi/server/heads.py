@@ -26,6 +26,8 @@ WHOLE_URL = re.compile(rb"https?://([^/?@]+)((?:[/?].*)?)", re.IGNORECASE)
 LENGTH = re.compile(r"0|[1-9][0-9]{0,18}")
 END_OF_LINE = b"\r\n"
 END_OF_HEAD = b"\r\n\r\n"
+# What Python decodes a byte to that is not valid UTF-8, and the byte as in a URL.
+ENCODED = {0xDC00 + byte: f"%{byte:02X}" for byte in range(0x80, 0x100)}
 VERSIONS = frozenset({b"1.0", b"1.1"})
 # The space for the method and the version in a request line.
 MAX_REST_OF_LINE = 64
@@ -191,10 +193,8 @@ class HeadParser:
 
 
 def _decoded(path: bytes) -> str:
-    try:
-        return unquote_to_bytes(path).decode()
-    except UnicodeDecodeError:
-        raise APIError(400, "The path is not valid UTF-8.") from None
+    """Returns the path as Django does: bytes that are not valid UTF-8 remain encoded."""
+    return unquote_to_bytes(path).decode(errors="surrogateescape").translate(ENCODED)
 
 
 def described(data: bytes) -> tuple[str, str]:

@@ -25,7 +25,13 @@ from tests.support.processes import DEADLINE_SECONDS, Program, free_port, own_da
 from tests.support.servers.live import ANY_PORT, Server
 from tests.support.servers.proxies import is_open
 
-OTHER = ["/users/me", TOKEN_CONFIG.format("member"), "/nowhere", "/deployment/ssh/", "//buildinfo"]
+OTHER = [
+    "/users/me",
+    TOKEN_CONFIG.format("member"),
+    "/nowhere%ff",
+    "/deployment/ssh/",
+    "//buildinfo",
+]
 ROLES = ("owner", "auditor", "member")
 LIMITED: dict[str, Any] = {
     "narrow scope": {"scopes": ["deployment_stats:read"]},
@@ -225,7 +231,7 @@ HEADERS = (
 )
 VALUES = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=20)
 PIECES = st.sampled_from(
-    ["", "/", "//", "%2f", "deployment", "ssh", "config", "buildinfo", "..", "?"]
+    ["", "/", "//", "%2f", "%ff", "deployment", "ssh", "config", "buildinfo", "..", "?"]
 )
 
 

@@ -155,7 +155,7 @@ ASKED = [
     ("GET", f"/api/v2/users/me/{TOKEN}", 404),
     ("GET", "/static/coderapi/admin.css", 200),
     ("GET", f"/x_{TOKEN}", 404),
-    ("GET", "/%E4%BD%A0%FF", 400),
+    ("GET", "/%E4%BD%A0", 404),
     ("POST", "/api/v2/csp/reports", 401),
     ("POST", "/api/v2/users/login", 413),
 ]
