@@ -27,7 +27,7 @@ from kernel.http import wire
 from kernel.http.body import Read
 from kernel.http.errors import APIError, Validation, invalid
 from kernel.http.headers import WIRE_FORMAT
-from kernel.http.responses import JSON_CONTENT_TYPE, Answer
+from kernel.http.responses import JSON_CONTENT_TYPE, Answer, length_of, lines_of
 from kernel.http.results import Ask, Results
 from kernel.http.steps.hosts import client_of
 from kernel.http.steps.rate_limit import bucket_of, count_request, limit_of
@@ -42,6 +42,9 @@ COUNTED_BYTES = 2048
 type Contents = tuple[Sequence[Scrubbed], Sequence[str], int]
 # JSON values that only the coderd wire format accepts. It ignores them.
 EMPTY: tuple[Any, ...] = (None, {})
+OK = b'"ok"'
+OK_LINES = lines_of([("Content-Type", JSON_CONTENT_TYPE), length_of(OK)])
+NOT_STORED = lines_of([("Cache-Control", "no-store"), ("Vary", WIRE_FORMAT)])
 # Larger bodies are prepared in a thread, because scrubbing them may take more than a millisecond.
 MAX_BYTES_IN_LOOP = 512
 # The contents of the last bodies, because the browsers of all visitors of a page send the same
@@ -52,16 +55,17 @@ PARSED_BODIES = 512
 
 async def collect_reports(results: Results, read: Read) -> Answer:
     """Collects the reports of a request, and returns the response."""
-    now, answer = timezone.now(), Answer(200, {"Content-Type": JSON_CONTENT_TYPE}, b'"ok"')
+    now = timezone.now()
     try:
         await collect(results, read, now=now)
+        answer = Answer(200, OK_LINES, OK)
     except Exception as error:
         rejected = to_api_error(error)
         if rejected is None:
             raise
         rejections.note(results, rejected, now=now)
         answer = rejected.answer()
-    answer.headers.update({"Cache-Control": "no-store", "Vary": WIRE_FORMAT})
+    answer.lines += NOT_STORED
     return answer
 
 

@@ -371,7 +371,7 @@ class Connection(asyncio.Protocol):
 
         Returns whether this was the last response of the connection.
         """
-        has_length = "content-length" in (name.lower() for name in answer.headers)
+        has_length = answer.has_length
         is_chunked = not has_length and request.version != "1.0"
         more = (CHUNKED if is_chunked else b"") + (CLOSE if is_last else b"")
         size, is_whole = 0, False

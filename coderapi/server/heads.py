@@ -220,15 +220,8 @@ STATUS_LINES = {each.value: f"HTTP/1.1 {each.value} {each.phrase}" for each in H
 
 
 def head_of(answer: Answer, more: bytes = b"") -> bytes:
-    """Returns the head of a response, with more lines. Raises: ValueError for a line break."""
-    lines = [f"{name}: {value}" for name, value in answer.headers.items()]
-    lines += [f"Set-Cookie: {each}" for each in answer.cookies]
-    lines.append("")
-    text, breaks = "\r\n".join(lines), len(lines) - 1
-    if text.count("\n") != breaks or text.count("\r") != breaks:
-        raise ValueError("A header contains a line break.")
-    beginning = _beginning(answer.status, int(time.time()))
-    return b"".join((beginning, more, answer.lines, text.encode("latin-1"), END_OF_LINE))
+    """Returns the head of a response, with more lines."""
+    return b"".join((_beginning(answer.status, int(time.time())), more, answer.lines, END_OF_LINE))
 
 
 @lru_cache(maxsize=16)

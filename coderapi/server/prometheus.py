@@ -68,9 +68,7 @@ class InThreads:
 
     async def exchange(self, request: Request) -> Answer:
         if request.refusal:
-            answer = request.refusal.answer()
-            answer.add_length()
-            return answer
+            return request.refusal.answer()
         environ = environ_of(request.call, b"", port=request.port, version=request.version)
         return await self._threads.respond(environ, request.client, request.request_id)
 

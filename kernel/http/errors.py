@@ -47,7 +47,7 @@ class APIError(Exception):
 
     def answer(self) -> Answer:
         headers = {"Content-Type": JSON_CONTENT_TYPE, **self.headers}
-        return Answer(self.status, headers, orjson.dumps(self.body()))
+        return Answer.whole(self.status, headers, orjson.dumps(self.body()))
 
     def body(self) -> dict[str, Any]:
         """Returns the error as a JSON object.

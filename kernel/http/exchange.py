@@ -34,9 +34,9 @@ from kernel.http.asking import Asking
 from kernel.http.body import DEFAULT_CAP, Body, Read
 from kernel.http.call import Call, environ_of
 from kernel.http.errors import APIError, crashed
-from kernel.http.headers import KEY_EXPIRES, REQUEST_ID
+from kernel.http.headers import KEY_EXPIRES, RATE_LIMIT, REQUEST_ID
 from kernel.http.metrics import record_request
-from kernel.http.responses import Answer, Pieces, common
+from kernel.http.responses import Answer, Pieces, common_lines, lines_of
 from kernel.http.results import KEY, Results, Step, new_request_id
 from kernel.http.steps.hosts import client_of
 from kernel.http.threads import Threads
@@ -47,6 +47,8 @@ from kernel.telemetry.access import MAX_AGENT, MAX_PATH, AccessLog, Entry
 
 # The status of a request in the access log if its client has disconnected, as in nginx.
 CLIENT_GONE = 499
+LIMITED = f"{RATE_LIMIT}: ".encode()
+VARY = b"Vary: "
 
 log = logging.getLogger(__name__)
 
@@ -78,20 +80,19 @@ async def walk(steps: Sequence[Step], results: Results) -> Answer | None:
     return None
 
 
-def finish(results: Results, headers: Any) -> None:
-    """Adds the headers from the steps.
-
-    `headers` is the dict of an Answer, or Django's headers of a response.
-    """
-    for name, value in results.limit.items():
-        # If an array of reports exceeds the limit, the response already has newer headers.
-        headers.setdefault(name, value)
+def finish(lines: bytes, results: Results) -> bytes:
+    """Returns the lines of a response with those of the steps, and those of every response."""
+    # If an array of reports exceeds the limit, the response already has newer headers.
+    headers = {} if LIMITED in lines else {**results.limit}
+    headers[REQUEST_ID] = results.request_id
     if results.caller.key_expires:
         headers[KEY_EXPIRES] = results.caller.key_expires
-    for name, value in results.cors.items():
-        varied = headers.get(name, "") if name == "Vary" else ""
-        headers[name] = f"{varied}, {value}" if varied else value
-    headers[REQUEST_ID] = results.request_id
+    if results.cors:
+        headers |= results.cors
+        if VARY in lines:
+            # Some caches read only one line with this name.
+            lines = lines.replace(VARY, b"%s%s, " % (VARY, headers.pop("Vary").encode()), 1)
+    return b"".join((lines, lines_of(headers.items()), common_lines()))
 
 
 # --- Requests and routes ----------------------------------------------------------------------
@@ -156,7 +157,7 @@ class Site:
         return self.threads.submit(query, request.client, request.request_id)
 
     async def exchange(self, request: Request) -> Answer:
-        """Returns the response, and logs it. Raises nothing."""
+        """Returns the response, and logs it. Raises only errors of this program."""
         results = Results(request.call, request.address, request.request_id)
         try:
             answer = await self._without_django(request, results) or (
@@ -167,12 +168,7 @@ class Site:
             raise
         except Exception as error:  # noqa: BLE001 - the client gets a response
             answer = _failed(error, request.request_id).answer()
-        # Django's middleware has completed its own responses.
-        if REQUEST_ID not in answer.headers:
-            finish(results, answer.headers)
-            if not answer.pieces and not answer.lines:
-                answer.add_length()
-            answer.lines += common().lines
+        answer.lines = finish(answer.lines, results)
         if self.counts:
             record_request(results, answer.status, time.perf_counter() - request.begun)
         if answer.pieces:
@@ -239,7 +235,7 @@ class Site:
                 answer.status if answer else CLIENT_GONE,
                 0 if call.method == "HEAD" else size,
                 time.perf_counter() - request.begun,
-                answer.headers.get(REQUEST_ID, "-") if answer else "-",
+                request.request_id if answer else "-",
                 call.headers.get("user-agent", "")[: 4 * MAX_AGENT],
             )
         )

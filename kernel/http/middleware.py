@@ -20,7 +20,7 @@ from kernel.http.asking import run
 from kernel.http.call import from_environ
 from kernel.http.exchange import finish, walk
 from kernel.http.metrics import operation_of
-from kernel.http.responses import common
+from kernel.http.responses import headers_of, lines_of
 from kernel.http.results import KEY, Results, Step, results_of
 from kernel.http.steps import hosts
 from kernel.telemetry import logs
@@ -48,9 +48,11 @@ class StepsMiddleware:
             response = cast("HttpResponse", respond(request))
         results.operation = operation_of(request.resolver_match, results.call)
         _set_length(response)
-        finish(results, response.headers)
-        for name, value in common().headers.items():
-            response.headers[name] = value
+        if found is None:
+            # The server would complete the response in the same way.
+            lines = finish(lines_of(response.headers.items()), results)
+            for name, value in headers_of(lines).items():
+                response.headers[name] = value
         return response
 
     def _by_steps(self, request: HttpRequest) -> HttpResponse:

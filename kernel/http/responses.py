@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from http import HTTPStatus
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from kernel.http.headers import BUILD_VERSION, VERSION
 from kernel.settings import settings
@@ -35,34 +34,31 @@ class Pieces(Protocol):
 
 @dataclass(slots=True)
 class Answer:
-    """A response. `cookies` are further headers. With `pieces`, the body is sent piece by piece.
+    """A response. With `pieces`, the body is sent piece by piece.
 
-    `lines` are headers in the form in which they are sent. They are made once for many responses.
+    `lines` are its headers in the form in which they are sent (`lines_of`).
     """
 
     status: int
-    headers: dict[str, str]
-    body: bytes
-    cookies: Sequence[str] = ()
+    lines: bytes
+    body: bytes = b""
     pieces: Pieces | None = None
-    lines: bytes = b""
 
-    def add_length(self) -> None:
-        """Adds the Content-Length, except to a 304 response, whose content the client has."""
-        if self.status != HTTPStatus.NOT_MODIFIED:
-            self.headers["Content-Length"] = str(len(self.body))
+    @classmethod
+    def whole(cls, status: int, headers: Mapping[str, str], body: bytes = b"") -> Answer:
+        """Returns a response with these headers, and with the length of its body."""
+        return cls(status, lines_of([*headers.items(), length_of(body)]), body)
 
-    def all_headers(self) -> dict[str, str]:
-        """Returns the headers with those in `lines`, without the cookies."""
-        lines = self.lines.decode("latin-1").splitlines()
-        return {**dict(line.split(": ", 1) for line in lines), **self.headers}
+    @property
+    def has_length(self) -> bool:
+        return b"content-length:" in self.lines.lower()
 
     def as_response(self) -> HttpResponse:
         """Returns Django's form of the response."""
         # Imported here, because commands use errors, and start faster without Django's HTTP.
         from django.http import HttpResponse
 
-        headers = self.all_headers()
+        headers = headers_of(self.lines)
         response = HttpResponse(self.body, status=self.status, headers=headers)
         if "Content-Type" not in headers:
             # Otherwise Django would send that it is HTML.
@@ -70,29 +66,34 @@ class Answer:
         return response
 
 
-def lines_of(headers: Mapping[str, str]) -> bytes:
-    """Returns the headers in the form in which they are sent."""
-    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("latin-1")
+def length_of(body: bytes) -> tuple[str, str]:
+    return "Content-Length", str(len(body))
 
 
-class Common(NamedTuple):
-    """The headers that every response has, besides its request id.
+def lines_of(headers: Collection[tuple[str, str]]) -> bytes:
+    """Returns the headers in the form in which they are sent.
 
-    The `lines` are the same headers in the form in which they are sent.
+    Raises: ValueError for a line break, with which a value could add headers.
     """
+    text = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    if text.count("\n") != len(headers) or text.count("\r") != len(headers):
+        raise ValueError("A header contains a line break.")
+    return text.encode("latin-1")
 
-    headers: Mapping[str, str]
-    lines: bytes
+
+def headers_of(lines: bytes) -> dict[str, str]:
+    """Returns the headers of `lines_of`, for Django's form of a response."""
+    return dict(line.split(": ", 1) for line in lines.decode("latin-1").splitlines())
 
 
-def common() -> Common:
-    """Returns the headers that every response has."""
+def common_lines() -> bytes:
+    """Returns the headers that every response has, besides its request id."""
     version = version_source() if version_source else settings.BUILD_VERSION
-    return _common_of(version, settings.STRICT_TRANSPORT_SECURITY, has_source=bool(version_source))
+    return _common_lines(version, settings.STRICT_TRANSPORT_SECURITY, bool(version_source))
 
 
 @lru_cache(maxsize=8)
-def _common_of(version: str, transport_security: str, *, has_source: bool) -> Common:
+def _common_lines(version: str, transport_security: str, has_source: bool) -> bytes:
     headers = {
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "same-origin",
@@ -106,4 +107,4 @@ def _common_of(version: str, transport_security: str, *, has_source: bool) -> Co
     # Browsers ignore this header over plain HTTP. A proxy may add HTTPS, so it is always sent.
     if transport_security:
         headers["Strict-Transport-Security"] = transport_security
-    return Common(headers, lines_of(headers))
+    return lines_of(headers.items())

@@ -19,7 +19,7 @@ from django.http import HttpResponse
 
 from kernel.futures import Pool
 from kernel.http.errors import APIError, crashed
-from kernel.http.responses import Answer
+from kernel.http.responses import Answer, length_of, lines_of
 from kernel.http.results import Ask
 from kernel.http.views.handlers import to_api_error
 from kernel.telemetry import logs
@@ -27,7 +27,6 @@ from kernel.telemetry import logs
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
-COOKIE = "Set-Cookie"
 # RFC 9110, 8.6: these responses have no Content-Length.
 WITHOUT_BODY = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 
@@ -89,7 +88,7 @@ class _Response:
         self._caller, self._request_id = caller, request_id
         self._body: Iterable[bytes] = ()
         self._pieces: Iterator[bytes] = iter(())
-        self.answer = Answer(500, {}, b"")
+        self.answer = Answer(500, b"")
 
     def start(self, app: WSGIApplication) -> None:
         """Runs the application. Called in a thread."""
@@ -104,17 +103,14 @@ class _Response:
             body = [body.content]
         if isinstance(body, list):
             self.answer.body = b"".join(body)
-            names = (name.lower() for name in self.answer.headers)
-            if self.answer.status not in WITHOUT_BODY and "content-length" not in names:
-                self.answer.add_length()
+            if self.answer.status not in WITHOUT_BODY and not self.answer.has_length:
+                self.answer.lines += lines_of([length_of(self.answer.body)])
         else:
             self._body, self._pieces = body, iter(body)
             self.answer.pieces = self
 
     def _start_response(self, status: str, headers: list[tuple[str, str]], *_: object) -> Any:
-        cookies = [value for name, value in headers if name == COOKIE]
-        named = {name: value for name, value in headers if name != COOKIE}
-        self.answer = Answer(int(status[:3]), named, b"", cookies)
+        self.answer = Answer(int(status[:3]), lines_of(headers))
 
     def _failed(self, error: Exception) -> Answer:
         """Returns the response to a request that failed outside of the application's handling."""
@@ -124,9 +120,7 @@ class _Response:
             with logs.request_context(self._request_id):
                 log.error("The application failed", exc_info=error)
             known = crashed(self._request_id)
-        answer = known.answer()
-        answer.add_length()
-        return answer
+        return known.answer()
 
     def next(self) -> Future[bytes | None]:
         return self._submit(partial(next, self._pieces, None))

@@ -51,5 +51,5 @@ async def _outcome(call: Call, is_open_to: IsOpen) -> Outcome:
         headers["Access-Control-Expose-Headers"] = EXPOSE_HEADERS
         headers |= OPTIONS if is_options else {}
     if is_options and "access-control-request-method" in call.headers:
-        return Answer(HTTPStatus.OK, headers, b"")
+        return Answer.whole(HTTPStatus.OK, headers)
     return headers

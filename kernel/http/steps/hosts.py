@@ -38,7 +38,7 @@ def check_host(call: Call, _: object) -> Answer | None:
         target = _access_redirect(call)
         if target is not None:
             # 307 keeps the method and the body.
-            return Answer(HTTPStatus.TEMPORARY_REDIRECT, {"Location": target}, b"")
+            return Answer.whole(HTTPStatus.TEMPORARY_REDIRECT, {"Location": target})
     if not is_allowed(host, tuple(settings.ALLOWED_HOSTS)):
         raise _refused()
     return None

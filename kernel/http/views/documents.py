@@ -27,7 +27,7 @@ from kernel.http import wire
 from kernel.http.call import Call
 from kernel.http.headers import WIRE_FORMAT
 from kernel.http.identity import Identity
-from kernel.http.responses import JSON_CONTENT_TYPE, Answer, lines_of
+from kernel.http.responses import JSON_CONTENT_TYPE, Answer, length_of, lines_of
 from kernel.http.results import NO_HEADERS
 from kernel.http.wire import WireFormat
 from kernel.memory import CachedValue, Memory
@@ -40,7 +40,6 @@ GZIP_FROM_BYTES = 1400
 MAX_TAGS = 50
 # The maximum age of bytes from another server.
 SOURCE_SECONDS = 10.0
-# Not one of the lines that are made once, because a step may add to it.
 VARY = f"{WIRE_FORMAT}, Accept-Encoding"
 
 
@@ -77,10 +76,10 @@ class Rendered:
         return self._variant(body, f"{self._digest}-gzip", {"Content-Encoding": "gzip"})
 
     def _variant(self, body: bytes, tag: str, more: Mapping[str, str] = NO_HEADERS) -> Variant:
-        unchanged = {"ETag": f'"{tag}"', "Cache-Control": self._policy}
-        whole = {"Content-Type": JSON_CONTENT_TYPE, **unchanged, **more}
-        whole["Content-Length"] = str(len(body))
-        return Variant(body, unchanged["ETag"], lines_of(whole), lines_of(unchanged))
+        unchanged = {"ETag": f'"{tag}"', "Cache-Control": self._policy, "Vary": VARY}
+        whole = [("Content-Type", JSON_CONTENT_TYPE), *more.items(), length_of(body)]
+        lines = lines_of(unchanged.items())
+        return Variant(body, unchanged["ETag"], lines + lines_of(whole), lines)
 
 
 # Takes the caller's session token. Returns the bytes in the current wire format.
@@ -160,8 +159,8 @@ def answer(found: Rendered, call: Call) -> Answer:
         variant = found.gzipped
     known = call.headers.get("if-none-match")
     if known and matches(known, variant.etag):
-        return Answer(304, {"Vary": VARY}, b"", lines=variant.unchanged_lines)
-    return Answer(200, {"Vary": VARY}, variant.body, lines=variant.lines)
+        return Answer(304, variant.unchanged_lines)
+    return Answer(200, variant.lines, variant.body)
 
 
 def matches(if_none_match: str, etag: str) -> bool:

@@ -14,7 +14,7 @@ from django.http import HttpResponse
 from kernel import memory
 from kernel.http.asking import Asking
 from kernel.http.exchange import Site
-from kernel.http.responses import Answer
+from kernel.http.responses import Answer, headers_of
 from tests.support.api.client import APIClient
 from tests.support.api.paths import API, DOCUMENTS, NEVER_EQUAL, full
 from tests.support.concurrency import await_announcements
@@ -68,7 +68,7 @@ def at_once(asking: Asking[Answer]) -> Answer | None:
 
 def comparable(answer: Answer | HttpResponse, *, is_head: bool) -> tuple[int, Any, bytes]:
     if isinstance(answer, Answer):
-        status, headers, body = answer.status, answer.all_headers(), answer.body
+        status, headers, body = answer.status, headers_of(answer.lines), answer.body
     else:
         status, headers, body = answer.status_code, dict(answer.headers), answer.content
     named = {name.lower(): text for name, text in headers.items()}
@@ -124,11 +124,11 @@ def test_request_that_asks_counts_once(front: Site, client: APIClient) -> None:
     asks = request_to(CONFIG, token=client.token, headers={"Accept-Encoding": "gzip"})
     # The document is not compressed yet.
     answer = answered(front, asks)
-    assert (answer.status, answer.all_headers()["Content-Encoding"]) == (200, "gzip")
+    assert (answer.status, headers_of(answer.lines)["Content-Encoding"]) == (200, "gzip")
     assert gzip.decompress(answer.body)
     last = at_once(front.exchange(request_to(CONFIG, token=client.token)))
     assert last
-    assert remaining(last.headers) == first - 2
+    assert remaining(headers_of(last.lines)) == first - 2
 
 
 @pytest.mark.parametrize(

@@ -284,14 +284,11 @@ def test_client_notices_that_a_stream_breaks_off(ask: Sends) -> None:
     assert bodies(ask(get("/stream/fail"))) == [b"3\r\none\r\n"]
 
 
-@pytest.mark.parametrize(("path", "closed"), [("/broken", []), ("/broken/stream", [False])])
-def test_response_with_a_line_break_in_a_header_ends_the_connection(
-    ask: Sends, caplog: pytest.LogCaptureFixture, path: str, closed: list[bool]
+def test_response_with_a_line_break_in_a_header_is_not_sent(
+    ask: Sends, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before = len(Pieces.closed)
-    assert ask(get(path)) == b""
+    assert ask(get("/broken")) == b""
     assert "A header contains a line break." in caplog.text
-    assert Pieces.closed[before:] == closed
 
 
 @pytest.mark.parametrize("version", ["1.1", "1.0"])

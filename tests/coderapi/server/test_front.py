@@ -19,7 +19,7 @@ from kernel.db.backend.base import connections
 from kernel.http import exchange
 from kernel.http.body import Body
 from kernel.http.call import Call
-from kernel.http.responses import Answer
+from kernel.http.responses import Answer, headers_of
 from kernel.http.results import Ask, Results, Step
 from tests.support.api.client import APIClient
 from tests.support.api.paths import API, DOCUMENTS, REPORTS, full
@@ -104,7 +104,7 @@ def broken(_call: Call, _found: Results) -> Answer:
 def queries(_call: Call, _found: Results) -> Answer:
     """Otherwise, all clients would wait for the database."""
     User.objects.exists()
-    return Answer(200, {}, b"")
+    return Answer(200, b"")
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_error_or_query_in_a_step_is_a_logged_500(
     answer = answered(served, request_to(f"{API}/deployment/ssh"))
     stop()
     assert answer.status == 500
-    assert answer.headers["X-Coder-Request-Id"] in answer.body.decode()
+    assert headers_of(answer.lines)["X-Coder-Request-Id"] in answer.body.decode()
     [record] = [record for record in caplog.records if record.name == exchange.__name__]
     assert record.exc_info
     assert record.exc_info[0] is error
@@ -136,8 +136,8 @@ def test_step_after_the_limit_may_ask_and_the_request_counts_once(
     path = f"{API}/deployment/ssh"
     first = int(APIClient(token=token).get(path)["X-RateLimit-Remaining"])
     left = [
-        int(answered(served, request_to(path, token=token)).headers["X-RateLimit-Remaining"])
-        for _ in range(2)
+        int(headers_of(answered(served, request).lines)["X-RateLimit-Remaining"])
+        for request in (request_to(path, token=token) for _ in range(2))
     ]
     stop()
     assert left == [first - 1, first - 2]

@@ -9,6 +9,7 @@ from django.test import override_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kernel.http.responses import headers_of
 from kernel.http.results import Results
 from kernel.http.steps.hosts import address_of, check_host, client_of, network_of, parse_address
 from tests.support.api.calls import make_call
@@ -39,7 +40,7 @@ def redirect(*headers: Any, **more: Any) -> str | None:
     """Returns the URL to which a request for /a is redirected."""
     call = make_call(*headers, path="/a", **more)
     found = check_host(call, Results(call, ""))
-    return found.headers["Location"] if found else None
+    return headers_of(found.lines)["Location"] if found else None
 
 
 @pytest.mark.parametrize(

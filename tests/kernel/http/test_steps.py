@@ -144,8 +144,8 @@ def test_django_takes_over_the_results_and_counts_no_request_again(settings: Any
     request.META[KEY] = results
     response = StepsMiddleware(view)(request)
     assert seen == [(f"{API}/users/me", results.caller.identity, "127.0.0.1")]
-    assert response["X-Coder-Request-Id"] == results.request_id
-    assert response["X-RateLimit-Remaining"] == results.limit["X-RateLimit-Remaining"]
+    # The server adds the headers of the steps.
+    assert "X-Coder-Request-Id" not in response
 
 
 def test_headers_that_are_sent_twice_are_joined() -> None:

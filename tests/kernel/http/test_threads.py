@@ -77,8 +77,8 @@ def test_whole_response_has_its_length(started: Start, body: list[bytes]) -> Non
     answer = respond(started(application(body)))
     length = str(sum(map(len, body)))
     assert answer.status == 200
-    assert answer.headers == {"A": "b", "Content-Length": length}
-    assert answer.cookies == ["c=d", "e=f"]
+    lines = f"A: b\r\nSet-Cookie: c=d\r\nSet-Cookie: e=f\r\nContent-Length: {length}\r\n"
+    assert answer.lines == lines.encode()
     assert answer.body == b"".join(body)
     assert answer.pieces is None
 

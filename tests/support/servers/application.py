@@ -31,7 +31,7 @@ class Application:
     async def exchange(self, request: Request) -> Answer:
         self.names |= {*request.call.headers}
         if request.refusal:
-            return whole(request.refusal.answer().body, request.refusal.status)
+            return request.refusal.answer()
         body = b"ok"
         if request.body:
             try:
@@ -45,11 +45,10 @@ class Application:
         if path == "late":
             await Ask(begin=done)
         if path == "stream":
-            return Answer(200, {}, b"", pieces=Pieces(request.call.path))
+            return Answer(200, b"", pieces=Pieces(request.call.path))
         if path == "broken":
-            pieces = Pieces("/stream") if request.call.path.endswith("/stream") else None
-            return Answer(200, {"A": "b\nc: d"}, b"", pieces=pieces)
-        return whole(ANSWERS[path](request) if path in ANSWERS else body)
+            return Answer.whole(200, {"A": "b\nc: d"})
+        return Answer.whole(200, {}, ANSWERS[path](request) if path in ANSWERS else body)
 
     async def _wait(self) -> Answer:
         self.seen.append("waits")
@@ -59,7 +58,7 @@ class Application:
             self.seen.append("canceled")
             raise
         except APIError as error:
-            return whole(error.answer().body, error.status)
+            return error.answer()
         raise AssertionError
 
 
@@ -72,12 +71,6 @@ ANSWERS: dict[str, Callable[[Request], bytes]] = {
 
 def host_of(request: Request) -> str:
     return request.call.headers.get("host") or request.call.server
-
-
-def whole(body: bytes, status: int = 200) -> Answer:
-    answer = Answer(status, {}, body)
-    answer.add_length()
-    return answer
 
 
 def done() -> Future[None]:
