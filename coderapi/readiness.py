@@ -12,7 +12,8 @@ cannot reach its database is `degraded` while it may use its caches (`kernel.db.
 becomes `unready` afterwards.
 
 A thread of each web worker looks once a second. So a response comes from memory, and does not wait
-for a frozen database. Other processes look at each request, at most once a second.
+for a frozen database. If the thread hangs, the server is `unready`. Other processes look at each
+request, at most once a second.
 """
 
 from __future__ import annotations
@@ -50,6 +51,13 @@ PROBE_SECONDS = 1.2
 LOOK_SECONDS = 1.0
 CHECKS_SECONDS = 5.0
 OK, DEGRADED, UNREADY = "ok", "degraded", "unready"
+# A look takes up to six seconds.
+STALE_SECONDS = 15.0
+STALE = {
+    "status": UNREADY,
+    "database": "unreachable",
+    "reason": f"This process has not looked at its database for {STALE_SECONDS:.0f} seconds.",
+}
 STOPPING = {"status": UNREADY, "reason": "The server is stopping."}
 # The states of the migrations with which this release serves.
 USABLE = {"ok", "newer"}
@@ -93,7 +101,7 @@ def readiness() -> dict[str, Any]:
     "checks"?: the states of the snapshot, of the jobs, and of the servers together,
     "redis"?: "ok"|"unreachable"}.
     """
-    state = dict(_newest("database", _load_database))
+    state = dict(_newest("database", _load_database) or STALE)
     if state.get("migrations") in USABLE and (checks := _newest("checks", _load_checks)):
         state["checks"] = checks
     if settings.REDIS_URL:
@@ -170,9 +178,11 @@ def _read_checks() -> dict[str, Any]:
 
 
 def _newest(name: str, load: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Returns the newest state. Loads it unless a thread of this process looks regularly."""
-    found = _states.latest(name) if _is_looking else None
-    return load() if found is None else found
+    """Returns the newest state. Loads it unless a thread of this process looks regularly.
+
+    Then returns {} for a state that is too old.
+    """
+    return (_states.latest(name, max_age=STALE_SECONDS) or {}) if _is_looking else load()
 
 
 def _load_database() -> dict[str, Any]:

@@ -30,10 +30,8 @@ operations: list[URLPattern | URLResolver] = [
 others: list[URLPattern | URLResolver] = [
     path(CODER_API[1:], views.RootView.as_view()),
     path(CODER, views.RootView.as_view()),
-    path("healthz", views.healthz),
     path("latency-check", views.latency_check),
-    path("livez", views.livez),
-    path("readyz", views.readyz),
+    *(path(probe[1:], views.view_of(answer)) for probe, answer in views.PROBES.items()),
 ]
 
 

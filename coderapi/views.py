@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
@@ -18,7 +18,8 @@ from coderapi.openapi.document import openapi
 from coderapi.readiness import STOPPING, UNREADY, readiness
 from kernel.http import wire
 from kernel.http.errors import APIError
-from kernel.http.views.base import PublicDocumentView, document_operation, json_response
+from kernel.http.responses import JSON_CONTENT_TYPE, Answer
+from kernel.http.views.base import PublicDocumentView, document_operation
 from kernel.http.views.documents import Document
 from kernel.http.views.handlers import error_response
 from kernel.http.views.rendering import render_json
@@ -41,6 +42,7 @@ class RootView(PublicDocumentView):
 
 # --- Health -----------------------------------------------------------------------------------
 
+TEXT = {"Content-Type": "text/plain; charset=utf-8"}
 type View = Callable[[HttpRequest], HttpResponse]
 
 
@@ -72,28 +74,40 @@ ANY_ORIGIN = {
 
 @only("GET", "HEAD", "OPTIONS")
 def latency_check(request: HttpRequest) -> HttpResponse:
-    return _ok(**ANY_ORIGIN)
+    return Answer.whole(200, TEXT | ANY_ORIGIN, b"OK").as_response()
 
 
-@only("GET", "HEAD")
-def healthz(request: HttpRequest) -> HttpResponse:
-    return _ok()
+def healthz() -> Answer:
+    return Answer.whole(200, TEXT, b"OK")
 
 
-def _ok(**headers: str) -> HttpResponse:
-    return HttpResponse("OK", content_type="text/plain; charset=utf-8", headers=headers)
+def livez() -> Answer:
+    return _json({"status": "ok"})
 
 
-@only("GET", "HEAD")
-def livez(request: HttpRequest) -> HttpResponse:
-    return json_response({"status": "ok"})
-
-
-@only("GET", "HEAD")
-def readyz(request: HttpRequest) -> HttpResponse:
+def readyz() -> Answer:
     """Returns the state of this process. It is 503 if the process cannot serve requests."""
     state = STOPPING if stopping.is_set() else readiness()
-    return json_response(state, status=503 if state["status"] == UNREADY else 200)
+    return _json(state, status=503 if state["status"] == UNREADY else 200)
+
+
+def _json(state: Mapping[str, Any], *, status: int = 200) -> Answer:
+    return Answer.whole(status, {"Content-Type": JSON_CONTENT_TYPE}, render_json(state))
+
+
+# The event loop of a web worker calls them, so they must not block.
+PROBES: Mapping[str, Callable[[], Answer]] = {
+    f"/{probe.__name__}": probe for probe in (healthz, livez, readyz)
+}
+
+
+def view_of(probe: Callable[[], Answer]) -> View:
+    @only("GET", "HEAD")
+    @wraps(probe)
+    def view(request: HttpRequest) -> HttpResponse:
+        return probe().as_response()
+
+    return view
 
 
 # --- Swagger UI -------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """The application of a web worker, with the routes that need no Django.
 
-These routes are cached documents and CSP reports. Without them, Django handles the same requests. A
-test compares the responses of both. `preload` runs before the supervisor starts the workers.
+These routes are cached documents, CSP reports and health checks. Without them, Django handles the
+same requests. A test compares the responses of both. `preload` runs before the supervisor starts
+the workers.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from django.core.wsgi import get_wsgi_application
 
 from coderapi import readiness
 from coderapi.steps import STEPS
+from coderapi.views import PROBES
 from csp.collection import collect_reports
 from csp.counting import counts
 from csp.views import ReportView
@@ -57,7 +59,14 @@ def routes(urlconf: str) -> dict[str, Route]:
             # Only the document of the caller, whose path contains `me`, is cached.
             respond = partial(_cached_document, view, view.refusals())
             found[path.replace("<user:user>", ME)] = Route(READS, view.get.operation_id, respond)
+    for path, probe in PROBES.items():
+        found[path] = Route(READS, probe.__name__, partial(_probed, probe))
     return found
+
+
+async def _probed(probe: Callable[[], Answer], results: Results, read: Read) -> Answer:
+    """Returns the response to a health check. It must not wait for a thread."""
+    return probe()
 
 
 async def _cached_document(
@@ -108,8 +117,6 @@ def build() -> Site:
         settings.ROOT_URLCONF,
         threads=Threads(_django(), settings.SERVER_THREADS),
         sign_ins=Threads(_django(), settings.SIGN_IN_THREADS),
-        # Health checks never wait, also if all other threads wait for the database.
-        probes=Threads(_django(), 1),
         sign_in_paths=frozenset({*settings.SIGN_IN_PATHS, f"{settings.PAGES_PATH}login"}),
         log=_access_log(),
         counts=metrics.enabled(),

@@ -109,10 +109,11 @@ class Memory[K: Hashable, V]:
             max_age = float("inf") if is_frozen else min(max_age, self.max_age_disconnected)
         return found.value if age < max_age else None
 
-    def latest(self, key: K) -> V | None:
-        """Returns the value that was read last, even if it is too old, or None."""
+    def latest(self, key: K, *, max_age: float = float("inf")) -> V | None:
+        """Returns the value that was read last, also after its own `max_age`, or None."""
         found = self._values.get(key)
-        return found.value if found is not None else None
+        is_usable = found is not None and time.monotonic() - found.read_at < max_age
+        return found.value if found is not None and is_usable else None
 
     def load(self, key: K, read: Callable[[], CachedValue[V]]) -> V:
         """Returns the cached value, or calls `read` and caches the result.

@@ -42,7 +42,6 @@ from kernel.http.steps.hosts import client_of
 from kernel.http.threads import Threads
 from kernel.http.views.base import rejects_without_body
 from kernel.http.views.handlers import to_api_error
-from kernel.settings import settings
 from kernel.telemetry.access import MAX_AGENT, MAX_PATH, AccessLog, Entry
 
 # The status of a request in the access log if its client has disconnected, as in nginx.
@@ -138,8 +137,8 @@ class Route:
 class Site:
     """The application of a web worker.
 
-    `routes` maps paths to routes. `threads` run Django, `sign_ins` run it for POST requests to
-    `sign_in_paths`, and `probes` run it for health checks.
+    `routes` maps paths to routes. `threads` run Django, and `sign_ins` run it for POST requests to
+    `sign_in_paths`.
     """
 
     steps: Sequence[Step]
@@ -147,7 +146,6 @@ class Site:
     urlconf: str
     threads: Threads
     sign_ins: Threads
-    probes: Threads
     sign_in_paths: frozenset[str] = frozenset()
     log: AccessLog | None = None
     counts: bool = False
@@ -204,8 +202,6 @@ class Site:
         return await threads.respond(environ, request.client, request.request_id)
 
     def _threads_for(self, call: Call) -> Threads:
-        if call.path in settings.HEALTH_PATHS:
-            return self.probes
         is_sign_in = call.method == "POST" and call.path in self.sign_in_paths
         return self.sign_ins if is_sign_in else self.threads
 

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from django.db import OperationalError, connection, transaction
 
+from coderapi import readiness
 from coderapi.database import migrating
 from jobs import registry, selectors
 from jobs.models import JobRun
@@ -122,6 +123,19 @@ def test_read_only_database_is_degraded_and_an_answer_is_kept_for_a_second(
     assert "read-only" in answer["reason"]
     with django_assert_num_queries(0):
         assert anonymous.get("/readyz").json() == answer
+
+
+@pytest.mark.django_db
+def test_server_that_has_not_looked_lately_is_unready_and_does_not_look(
+    anonymous: APIClient, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+) -> None:
+    assert anonymous.get("/readyz").json()["status"] == "ok"
+    monkeypatch.setattr(readiness, "_is_looking", True)
+    assert anonymous.get("/readyz").json()["status"] == "ok"
+    monkeypatch.setattr(readiness, "STALE_SECONDS", 0.0)
+    with django_assert_num_queries(0):
+        answer = anonymous.get("/readyz")
+    assert (answer.status_code, answer.json()) == (503, readiness.STALE)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -178,5 +178,6 @@ def test_request_that_is_rejected_anyway_needs_no_body(
     stop()
 
 
-def test_every_document_of_the_api_is_a_route_of_the_front() -> None:
-    assert set(web.routes("coderapi.urls")) == {full(path) for path in [*DOCUMENTS, REPORTS]}
+def test_every_document_and_health_check_is_a_route_of_the_front(settings: Any) -> None:
+    found = {full(path) for path in [*DOCUMENTS, REPORTS]}
+    assert set(web.routes("coderapi.urls")) == found | settings.HEALTH_PATHS

@@ -221,6 +221,8 @@ def across_origins() -> Iterator[Sent]:
 def test_answers_are_equal_with_and_without_the_front(pair: Pair) -> None:
     """Sends some of the requests, in a random order, so that each run has other caches."""
     requests = random.sample(list(matrix(pair.tokens)), 2_000)
+    probes = itertools.product(("GET", "HEAD", "POST"), ("/healthz", "/livez"), CONDITIONS)
+    requests += [(*probe, None) for probe in probes]
     statuses = set(pair.answers(*requests))
     assert statuses >= {200, 304, 400, 401, 403, 404, 405}
 

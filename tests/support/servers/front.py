@@ -45,7 +45,7 @@ def site(
     threads, others = Threads(django, 1), Threads(sign_ins or django, 1)
     paths = frozenset({"/api/v2/users/login", "/login"})
     urlconf = "coderapi.urls"
-    found = Site(steps, routes(urlconf), urlconf, threads, others, threads, paths, **more)
+    found = Site(steps, routes(urlconf), urlconf, threads, others, paths, **more)
 
     def stop() -> None:
         threads.stop()
