@@ -19,7 +19,6 @@ from django.utils.functional import SimpleLazyObject
 
 from kernel.http import CODER_API
 from kernel.http.errors import APIError
-from kernel.http.middleware import ForPages
 from kernel.http.results import results_of
 from kernel.release import PROGRAM
 from tokens.pages.views import error_page
@@ -35,7 +34,7 @@ NOT_ACCEPTED = APIError(
 )
 
 
-class CoderAuthenticationMiddleware(ForPages, AuthenticationMiddleware):
+class CoderAuthenticationMiddleware(AuthenticationMiddleware):
     """Sets the user of a page to the user of the session cookie."""
 
     def process_request(self, request: HttpRequest) -> None:

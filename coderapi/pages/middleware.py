@@ -1,42 +1,54 @@
 """Middleware for HTML pages: sessions, messages, CSRF tokens, frame options, and static files.
 
-Most requests are for the API, which does not need this middleware. This middleware would take a
-third of the time of such a request, so requests to the API skip it.
+Most requests are for the API, which does not need this middleware. It would take a third of the
+time of such a request, so requests to the API skip it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
-from django.contrib.auth.middleware import AuthenticationMiddleware
-from django.contrib.messages.middleware import MessageMiddleware
-from django.contrib.sessions.middleware import SessionMiddleware
 from django.contrib.staticfiles.finders import AppDirectoriesFinder
 from django.contrib.staticfiles.storage import StaticFilesStorage
+from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.middleware.clickjacking import XFrameOptionsMiddleware
-from django.middleware.csrf import CsrfViewMiddleware
+from django.utils.module_loading import import_string
 from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-untyped]
 from whitenoise.storage import (  # type: ignore[import-untyped]
     CompressedManifestStaticFilesStorage,
 )
 
 from coderapi.pages.content_policy import is_html
-from kernel.http.middleware import ForPages
+from kernel.http import is_api_path
+
+type Respond = Callable[[HttpRequest], HttpResponseBase]
 
 
-def _for_pages(middleware: type[Any]) -> type[Any]:
-    """Makes a subclass of the middleware. Requests to the API skip the subclass."""
-    return type(f"Page{middleware.__name__}", (ForPages, middleware), {})
+class PagesMiddleware:
+    """Runs the middleware of PAGES_MIDDLEWARE, as Django does. Requests to the API skip it all."""
 
+    def __init__(self, get_response: Respond) -> None:
+        self._get_response, self._get_page = get_response, get_response
+        self._view_hooks: list[Callable[..., HttpResponseBase | None]] = []
+        for name in reversed(settings.PAGES_MIDDLEWARE):
+            middleware = import_string(name)(self._get_page)
+            self._get_page = cast("Respond", convert_exception_to_response(middleware))
+            if hasattr(middleware, "process_view"):
+                self._view_hooks.insert(0, middleware.process_view)
 
-PageSessionMiddleware = _for_pages(SessionMiddleware)
-# `tokens.verification.extraction` protects the API against cross-site requests.
-PageCsrfMiddleware = _for_pages(CsrfViewMiddleware)
-PageAuthenticationMiddleware = _for_pages(AuthenticationMiddleware)
-PageMessageMiddleware = _for_pages(MessageMiddleware)
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        respond = self._get_response if is_api_path(request.path) else self._get_page
+        return respond(request)
+
+    def process_view(self, request: HttpRequest, *view: Any) -> HttpResponseBase | None:
+        """Returns the first response of the middleware that looks at the view, or None."""
+        hooks = () if is_api_path(request.path) else self._view_hooks
+        return next(filter(None, (hook(request, *view) for hook in hooks)), None)
 
 
 class PageXFrameOptionsMiddleware(XFrameOptionsMiddleware):

@@ -1,7 +1,4 @@
-"""The outermost middleware, and a mixin for middleware of HTML pages.
-
-The outermost middleware passes the results of the steps to Django, and completes responses.
-"""
+"""The outermost middleware passes the results of the steps to Django, and completes responses."""
 
 from __future__ import annotations
 
@@ -11,11 +8,9 @@ from typing import cast
 from django.conf import settings
 from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
-from django.utils.deprecation import MiddlewareMixin
 from django.utils.module_loading import import_string
 
-from kernel.http import is_api_path, wire
+from kernel.http import wire
 from kernel.http.asking import run
 from kernel.http.call import from_environ
 from kernel.http.exchange import finish, walk
@@ -85,12 +80,3 @@ def _set_length(response: HttpResponse) -> None:
             del response.headers[name]
     elif not response.streaming and "Content-Length" not in response.headers:
         response.headers["Content-Length"] = str(len(response.content))
-
-
-class ForPages(MiddlewareMixin):
-    """A mixin for middleware: requests to the API skip the middleware."""
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if is_api_path(request.path):
-            return cast("HttpResponseBase", self.get_response(request))
-        return super().__call__(request)  # type: ignore[return-value]  # never called as async
