@@ -58,7 +58,8 @@ class Results:
     """The results of the steps.
 
     `address` is the client's IP address. `cors` and `limit` are headers of the response.
-    `operation` is the label of the request in metrics.
+    `operation` is the label of the request in metrics. `permitted_by` is the class of the view, if
+    its permissions were checked before Django.
     """
 
     call: Call
@@ -68,6 +69,7 @@ class Results:
     cors: Mapping[str, str] = NO_HEADERS
     caller: Caller = ANONYMOUS
     limit: Mapping[str, str] = NO_HEADERS
+    permitted_by: type[Any] | None = None
     operation: str = UNKNOWN
 
 

@@ -78,7 +78,9 @@ class APIView(views.APIView):
         if (request.method or "").upper() not in self.allowed_methods:
             self.http_method_not_allowed(request)
         self.perform_authentication(request)
-        self.check_permissions(request)
+        # If the request has a body, the exchange has checked the permissions before it was read.
+        if results_of(request).permitted_by is not type(self):
+            self.check_permissions(request)
         parameters = call_of(request).parameters
         method = getattr(self, (request.method or "").lower())
         # Coder ignores unknown parameters, so its operations ignore them here, too.
@@ -105,7 +107,10 @@ class PublicAPIView(APIView):
 
 
 def rejects_without_body(view: type[Any], results: Results) -> bool:
-    """Returns whether the view rejects the request before it reads the body."""
+    """Returns whether the view rejects the request before it reads the body.
+
+    If not, the view does not check the caller's permissions again.
+    """
     if not issubclass(view, APIView):
         return False
     method = results.call.method.lower()
@@ -115,7 +120,10 @@ def rejects_without_body(view: type[Any], results: Results) -> bool:
     instance.request = results.call  # Some views have other permissions for other methods.
     identity = results.caller.identity
     needed = instance.get_permissions()
-    return bool(needed) and (identity is None or any(each.refusal(identity) for each in needed))
+    if needed and (identity is None or any(each.refusal(identity) for each in needed)):
+        return True
+    results.permitted_by = view
+    return False
 
 
 class DocumentView(APIView):
