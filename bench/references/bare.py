@@ -22,7 +22,7 @@ from bench.service import THREADS
 settings.configure(TRUSTED_PROXY_HEADERS=(), TRUSTED_PROXY_ORIGINS=())
 
 from kernel.http.exchange import Request  # noqa: E402
-from kernel.http.responses import Answer  # noqa: E402
+from kernel.http.responses import Answer, lines_of  # noqa: E402
 from kernel.http.results import Ask  # noqa: E402
 
 LOOKUP = """
@@ -38,7 +38,7 @@ class Bare:
     def __init__(self) -> None:
         recorded = json.loads(Path(os.environ["BENCH_ANSWERS"]).read_text(encoding="utf-8"))
         self._answers = {
-            path: Answer(status, dict(headers), body.encode("latin-1"))
+            path: Answer(status, lines_of(headers.items()), body.encode("latin-1"))
             for path, (status, headers, body) in recorded.items()
         }
         self._threads = ThreadPoolExecutor(THREADS)
@@ -66,7 +66,7 @@ class Bare:
 
 
 def nothing() -> Answer:
-    return Answer(404, {"Content-Length": "0"}, b"")
+    return Answer.whole(404, {})
 
 
 def _pool() -> ConnectionPool[Any] | None:
