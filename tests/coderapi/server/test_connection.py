@@ -604,6 +604,21 @@ def test_slow_reader_gets_the_whole_response(served: Served) -> None:
     assert received > len(LARGE)
 
 
+def test_slow_reader_has_the_whole_time_for_its_next_head(served: Served) -> None:
+    server = served()
+    client = server.connect(get("/large"))
+    received = len(client.recv(1 << 16))
+    [connection] = server.clients.open
+    wait_for(lambda: connection.unsent and connection.is_answered)
+    server.later(USUAL.head_seconds + 1)
+    while received <= len(LARGE):
+        received += len(client.recv(1 << 20))
+    wait_for(lambda: not connection.unsent)
+    server.later(USUAL.head_seconds - 1)
+    client.sendall(LAST)
+    assert statuses(until_the_end(client)) == [200]
+
+
 def test_connection_that_waits_to_be_accepted_is_served_before_the_server_ends(
     application: Application,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from socket import SHUT_WR, create_connection
@@ -11,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coderapi.server.chunks import Chunked
+from coderapi.server.limits import Limits
 from kernel.http.asking import run
 from kernel.http.body import Body
 from kernel.http.errors import APIError
@@ -20,11 +23,10 @@ from tests.support.servers.live import Server, send, server_fixture
 from tests.support.servers.proxies import Proxy, needs_nginx
 from tests.support.servers.serving import stalled
 
-CAP = 1000
 LOGIN, REPORTS = "/api/v2/users/login", "/api/v2/csp/reports"
 
 
-def body_of(*pieces: bytes, cap: int = CAP, length: int = 0) -> bytes:
+def body_of(*pieces: bytes, cap: int) -> bytes:
     """Returns the body whose pieces arrive after it is read."""
     body: Body
 
@@ -33,28 +35,13 @@ def body_of(*pieces: bytes, cap: int = CAP, length: int = 0) -> bytes:
             body.add(piece)
         body.complete()
 
-    body = Body(length, want)
+    body = Body(0, want)
     return run(body.read(cap))
 
 
 @given(st.lists(st.binary(max_size=200_000), min_size=1, max_size=5))
 def test_body_is_not_changed(pieces: list[bytes]) -> None:
     assert body_of(*pieces, cap=2_000_000) == b"".join(pieces)
-
-
-@given(st.lists(st.integers(0, CAP + 1), max_size=9), st.integers(0, 1))
-def test_body_may_be_as_large_as_the_cap(sizes: list[int], over: int) -> None:
-    pieces = [b"x" * size for size in sizes]
-    pieces.append(b"x" * max(0, CAP + over - sum(sizes)))
-    size = sum(map(len, pieces))
-    if size <= CAP:
-        assert body_of(*pieces, length=size) == body_of(*pieces) == b"".join(pieces)
-    else:
-        # A client that waits for "100 Continue" sends no piece of a body with this length.
-        for sent, length in ((pieces, 0), ([], size)):
-            with pytest.raises(APIError) as refused:
-                body_of(*sent, length=length)
-            assert refused.value.status == 413
 
 
 server = server_fixture(
@@ -99,6 +86,41 @@ def test_refusal_of_a_body_has_the_headers_of_all_answers(
         *("x-coder-build-version", "x-coder-request-id"),
         *("x-content-type-options", "strict-transport-security"),
     }
+
+
+def framed(content: bytes) -> tuple[Body, bytes]:
+    return Body(len(content), lambda: None), content
+
+
+def in_chunks(content: bytes) -> tuple[Body, bytes]:
+    pieces = b"".join(b"1\r\n%c\r\n" % byte for byte in content)
+    return Chunked(lambda: None, Limits()), pieces + b"0\r\n\r\n"
+
+
+def read_after(early: bytes, body: Body, late: bytes, *, cap: int) -> bytes | int:
+    """Returns the body, or the status of the error. Its parts arrive before and during the read."""
+    body.take(early)
+    reading = body.read(cap)
+    try:
+        _ = reading.send(None)
+        body.take(late)
+        _ = reading.send(None)
+    except StopIteration as end:
+        return bytes(end.value)
+    except APIError as error:
+        return error.status
+    raise AssertionError
+
+
+@pytest.mark.parametrize("made", [framed, in_chunks])
+@pytest.mark.parametrize("early", [0, 4, 1000])
+def test_body_may_have_as_many_bytes_as_its_cap(
+    made: Callable[[bytes], tuple[Body, bytes]], early: int
+) -> None:
+    for content in (b"a" * 5, b"a" * 6):
+        body, sent = made(content)
+        found = read_after(sent[:early], body, sent[early:], cap=5)
+        assert found == (content if len(content) == 5 else 413)
 
 
 REPORT = b'{"csp-report": {"blocked-uri": "https://broken.example.com/x.js"}}'

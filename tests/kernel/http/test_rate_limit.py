@@ -18,6 +18,7 @@ import pytest
 import redis
 
 from kernel.http.errors import APIError
+from kernel.http.steps import counters
 from kernel.http.steps.counters import (
     FAILURES,
     PROBES,
@@ -194,6 +195,19 @@ def test_flood_of_addresses_needs_no_more_room_and_resets_only_low_counts(tmp_pa
     assert max(counter.add(f"address {n}", 1) for n in range(2 * SLOTS)) == 1
     assert counter.add("high", 1, 0) == 2
     assert path.stat().st_size == size
+
+
+def test_new_count_replaces_the_lowest_of_those_that_share_its_slots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counters, "SLOTS", PROBES + 1)
+    counter = local(tmp_path / "counts")
+    amounts = {f"{n}": 5 - (n == PROBES // 2) for n in range(PROBES)}
+    for name, amount in amounts.items():
+        counter.add(name, 1, amount)
+    assert counter.add("new", 1) == 1
+    left = {name: counter.add(name, 1, 0) for name in amounts}
+    assert left == {name: amount if amount == 5 else 0 for name, amount in amounts.items()}
 
 
 def test_chosen_networks_do_not_reset_a_count(tmp_path: Path) -> None:
